@@ -1,0 +1,1 @@
+"""What training and talking must share: the template, the tokens, the weights."""
