@@ -110,7 +110,7 @@ def read_bubbles(text: str) -> tuple[str, ...]:
 
 def write_context(contact: str, turns: Iterable[Turn]) -> str:
     """Return turns as lines with speaker tags: "me" for the person, the pseudonym for the contact."""
-    lines = []
+    lines: list[str] = []
     for turn in turns:
         tag = ME_TAG if turn.role is Role.ME else contact
         lines.extend(f"{tag}: " + bubble.replace("\n", "\n\t") for bubble in turn.bubbles)

@@ -1,0 +1,368 @@
+"""The message store: one SQLite file for every source and account, and the only place with SQL for messages.
+
+    accounts ─┬─ chats ─┬─ messages ── versions     what a message said before it was edited
+              │         ├─ cursors                  how far a chat has been read
+              │         └─ gaps                     messages that were seen and could not be read, each with its reason
+              └─ people                             names, for scrubbing
+    imports, meta
+
+A page of messages and the cursor that says it was read commit in one transaction, so a kill at any instant loses
+nothing and repeats nothing. Nothing is ever overwritten: an edit adds a version, a deletion a mark.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from clone.errors import DataError, StageMissing
+from clone.records import Account, Chat, ChatKind, Kind, Message
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE accounts (
+    account_pk INTEGER PRIMARY KEY, source TEXT NOT NULL, account_id TEXT NOT NULL,
+    name TEXT NOT NULL, username TEXT NOT NULL, phone TEXT NOT NULL, UNIQUE (source, account_id));
+CREATE TABLE chats (
+    chat_pk INTEGER PRIMARY KEY, account_pk INTEGER NOT NULL REFERENCES accounts, chat_id TEXT NOT NULL,
+    kind TEXT NOT NULL, title TEXT NOT NULL, username TEXT NOT NULL, phone TEXT NOT NULL,
+    is_deleted INTEGER NOT NULL, UNIQUE (account_pk, chat_id));
+CREATE TABLE people (
+    account_pk INTEGER NOT NULL REFERENCES accounts, person_id TEXT NOT NULL, name TEXT NOT NULL,
+    username TEXT NOT NULL, phone TEXT NOT NULL, PRIMARY KEY (account_pk, person_id)) WITHOUT ROWID;
+CREATE TABLE messages (
+    chat_pk INTEGER NOT NULL REFERENCES chats, message_id INTEGER NOT NULL, sender_id TEXT NOT NULL,
+    sent_at INTEGER NOT NULL, text TEXT NOT NULL, kind TEXT NOT NULL, reply_to INTEGER, edited_at INTEGER,
+    is_forwarded INTEGER NOT NULL, is_outgoing INTEGER NOT NULL, deleted_at INTEGER, raw BLOB,
+    PRIMARY KEY (chat_pk, message_id)) WITHOUT ROWID;
+CREATE TABLE versions (
+    chat_pk INTEGER NOT NULL, message_id INTEGER NOT NULL, edited_at INTEGER, text TEXT NOT NULL, kind TEXT NOT NULL,
+    raw BLOB, PRIMARY KEY (chat_pk, message_id, edited_at, text)) WITHOUT ROWID;
+CREATE TABLE cursors (chat_pk INTEGER PRIMARY KEY REFERENCES chats, message_id INTEGER NOT NULL);
+CREATE TABLE gaps (
+    chat_pk INTEGER NOT NULL REFERENCES chats, message_id INTEGER NOT NULL, why TEXT NOT NULL,
+    PRIMARY KEY (chat_pk, message_id)) WITHOUT ROWID;
+CREATE TABLE imports (
+    sha256 TEXT NOT NULL, file_name TEXT NOT NULL, source TEXT NOT NULL, imported_at INTEGER NOT NULL,
+    n_messages INTEGER NOT NULL, PRIMARY KEY (sha256)) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PageCount:
+    """What became of a page of messages."""
+
+    n_new: int = 0
+    n_edited: int = 0
+    n_known: int = 0
+
+    def __add__(self, other: PageCount) -> PageCount:
+        return PageCount(self.n_new + other.n_new, self.n_edited + other.n_edited, self.n_known + other.n_known)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCount:
+    """One chat with what the archive holds of it."""
+
+    chat: Chat
+    n_messages: int
+    n_outgoing: int
+    first_at: datetime | None
+    last_at: datetime | None
+
+
+class Archive:
+    """An open message store. Use as a context manager; one writer at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._db = connection
+        self._path = path
+        self._chat_pks: dict[tuple[str, str, str], int] = {}
+
+    @classmethod
+    def create(cls, path: Path) -> Archive:
+        """Open the archive at `path`, made if missing, readable by its owner alone."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives -wal and -shm the mode of the file
+        path.chmod(0o600)
+        archive = cls(_connect(path), path)
+        archive._prepare_schema()
+        return archive
+
+    @classmethod
+    def open(cls, path: Path) -> Archive:
+        """Open an archive that exists. Raises StageMissing where there is none."""
+        if not path.exists():
+            raise StageMissing("nothing has been collected yet.", "clone collect --from result.json")
+        archive = cls(_connect(path), path)
+        archive._prepare_schema()
+        return archive
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _prepare_schema(self) -> None:
+        try:
+            version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+            if version == 0:
+                self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+                self._set_meta("archive_id", secrets.token_hex(16))
+                self._set_meta("revision", "0")
+                self._db.commit()
+        except sqlite3.DatabaseError as error:
+            raise DataError(
+                f"{self._path.name} is not an archive of clone, or it is damaged.",
+                "Put it aside and collect again.",
+            ) from error
+        if version > SCHEMA_VERSION:
+            raise DataError(
+                f"{self._path.name} was written by a newer clone (schema {version}, this one knows {SCHEMA_VERSION}).",
+                "pip install --upgrade clone",
+            )
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make everything written inside visible at once, or not at all."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            before = self._db.total_changes
+            yield
+            if self._db.total_changes != before:
+                self._db.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'revision'")
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            self._rollback()
+            if "full" in str(error):
+                raise DataError(
+                    "the disk is full: the archive could not grow.",
+                    "Free some space and run the same command again; it goes on where it stopped.",
+                ) from error
+            raise
+        except BaseException:
+            self._rollback()
+            raise
+
+    def _rollback(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._chat_pks.clear()
+
+    def put_account(self, account: Account) -> None:
+        """Remember an account. A field that is empty here never erases one that is known."""
+        self._db.execute(
+            """INSERT INTO accounts (source, account_id, name, username, phone) VALUES (?, ?, ?, ?, ?)
+            ON CONFLICT (source, account_id) DO UPDATE SET name = iif(excluded.name = '', name, excluded.name),
+              username = iif(excluded.username = '', username, excluded.username),
+              phone = iif(excluded.phone = '', phone, excluded.phone)
+            WHERE (excluded.name NOT IN ('', name)) OR (excluded.username NOT IN ('', username))
+              OR (excluded.phone NOT IN ('', phone))""",
+            (account.source, account.account_id, account.name, account.username, account.phone),
+        )
+
+    def put_chat(self, chat: Chat) -> None:
+        """Remember a chat of an account already put. Empty fields never erase known ones."""
+        self._db.execute(
+            """INSERT INTO chats (account_pk, chat_id, kind, title, username, phone, is_deleted)
+            VALUES ((SELECT account_pk FROM accounts WHERE source = ? AND account_id = ?), ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (account_pk, chat_id) DO UPDATE SET title = iif(excluded.title = '', title, excluded.title),
+              username = iif(excluded.username = '', username, excluded.username),
+              phone = iif(excluded.phone = '', phone, excluded.phone), is_deleted = max(is_deleted, excluded.is_deleted)
+            WHERE (excluded.title NOT IN ('', title)) OR (excluded.username NOT IN ('', username))
+              OR (excluded.phone NOT IN ('', phone)) OR excluded.is_deleted > is_deleted""",
+            (
+                chat.source,
+                chat.account_id,
+                chat.chat_id,
+                chat.kind.value,
+                chat.title,
+                chat.username,
+                chat.phone,
+                chat.is_deleted,
+            ),
+        )
+
+    def put_messages(
+        self, chat: Chat, messages: Iterable[tuple[Message, bytes | None]], *, fills_holes_only: bool = False
+    ) -> PageCount:
+        """Add messages of a chat already put, each with the source's own payload, and say what became of them.
+
+        A message that is known with another text becomes an edit: the old text moves to the versions. With
+        `fills_holes_only` (imports) a known message stays as it is.
+        """
+        pk = self._chat_pk(chat)
+        rows = [
+            (
+                pk,
+                m.message_id,
+                m.sender_id,
+                int(m.sent_at.timestamp()),
+                m.text,
+                m.kind.value,
+                m.reply_to,
+                int(m.edited_at.timestamp()) if m.edited_at else None,
+                m.is_forwarded,
+                m.is_outgoing,
+                raw,
+            )
+            for m, raw in messages
+        ]
+        before = self._db.total_changes
+        self._db.executemany(
+            """INSERT OR IGNORE INTO messages (chat_pk, message_id, sender_id, sent_at, text, kind, reply_to, edited_at,
+            is_forwarded, is_outgoing, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            rows,
+        )
+        n_new = self._db.total_changes - before
+        n_edited = 0
+        if n_new < len(rows) and not fills_holes_only:
+            n_edited = sum(self._put_edit(row) for row in rows)
+        return PageCount(n_new, n_edited, len(rows) - n_new - n_edited)
+
+    def _put_edit(self, row: Sequence[object]) -> int:
+        pk, message_id, text, edited_at, raw = row[0], row[1], row[4], row[7], row[10]
+        changed = self._db.execute(
+            """SELECT 1 FROM messages WHERE chat_pk = ? AND message_id = ? AND text <> ?
+            AND coalesce(edited_at, 0) <= coalesce(?, 0)""",
+            (pk, message_id, text, edited_at),
+        ).fetchone()
+        if not changed:
+            return 0
+        self._db.execute(
+            """INSERT OR IGNORE INTO versions SELECT chat_pk, message_id, coalesce(edited_at, 0), text, kind, raw
+            FROM messages WHERE chat_pk = ? AND message_id = ?""",
+            (pk, message_id),
+        )
+        self._db.execute(
+            "UPDATE messages SET text = ?, edited_at = ?, kind = ?, raw = ? WHERE chat_pk = ? AND message_id = ?",
+            (text, edited_at, row[5], raw, pk, message_id),
+        )
+        return 1
+
+    def put_cursor(self, chat: Chat, message_id: int) -> None:
+        """Say that a chat was read up to `message_id`; a cursor never goes back."""
+        self._db.execute(
+            """INSERT INTO cursors VALUES (?, ?) ON CONFLICT (chat_pk) DO UPDATE SET message_id = excluded.message_id
+            WHERE excluded.message_id > message_id""",
+            (self._chat_pk(chat), message_id),
+        )
+
+    def put_gap(self, chat: Chat, message_id: int, why: str) -> None:
+        """Remember a message that was seen and could not be read."""
+        self._db.execute("INSERT OR IGNORE INTO gaps VALUES (?, ?, ?)", (self._chat_pk(chat), message_id, why))
+
+    def put_import(self, sha256: str, file_name: str, source: str, now: datetime, n_messages: int) -> None:
+        """Remember a file that was read to its end."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO imports VALUES (?, ?, ?, ?, ?)",
+            (sha256, file_name, source, int(now.timestamp()), n_messages),
+        )
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def revision(self) -> str:
+        """Return what changes whenever the archive's content does."""
+        rows = dict(self._db.execute("SELECT key, value FROM meta WHERE key IN ('archive_id', 'revision')"))
+        return f"{rows['archive_id']}:{rows['revision']}"
+
+    def has_import(self, sha256: str) -> bool:
+        return self._db.execute("SELECT 1 FROM imports WHERE sha256 = ?", (sha256,)).fetchone() is not None
+
+    def accounts(self) -> list[Account]:
+        rows = self._db.execute("SELECT source, account_id, name, username, phone FROM accounts ORDER BY account_pk")
+        return [Account(*row) for row in rows]
+
+    def chats(self) -> list[ChatCount]:
+        """Return every chat with its counts, largest first."""
+        rows = self._db.execute(
+            """SELECT a.source, a.account_id, c.chat_id, c.kind, c.title, c.username, c.phone, c.is_deleted,
+              count(m.message_id), coalesce(sum(m.is_outgoing), 0), min(m.sent_at), max(m.sent_at)
+            FROM chats c JOIN accounts a USING (account_pk) LEFT JOIN messages m USING (chat_pk)
+            GROUP BY c.chat_pk ORDER BY 9 DESC, c.chat_pk"""
+        )
+        return [
+            ChatCount(
+                Chat(r[0], r[1], r[2], ChatKind(r[3]), r[4], r[5], r[6], bool(r[7])),
+                r[8],
+                r[9],
+                _time(r[10]),
+                _time(r[11]),
+            )
+            for r in rows
+        ]
+
+    def messages(self, chat: Chat) -> Iterator[Message]:
+        """Yield a chat's messages, oldest first; deleted ones are left out."""
+        head = (chat.source, chat.account_id, chat.chat_id)
+        rows = self._db.execute(
+            """SELECT message_id, sender_id, sent_at, text, kind, reply_to, edited_at, is_forwarded, is_outgoing
+            FROM messages WHERE chat_pk = ? AND deleted_at IS NULL ORDER BY sent_at, message_id""",
+            (self._chat_pk(chat),),
+        )
+        kinds = {kind.value: kind for kind in Kind}
+        for r in rows:
+            yield Message(
+                *head,
+                r[0],
+                r[1],
+                datetime.fromtimestamp(r[2], UTC),
+                r[3],
+                kinds[r[4]],
+                r[5],
+                _time(r[6]),
+                bool(r[7]),
+                bool(r[8]),
+            )
+
+    def cursor(self, chat: Chat) -> int:
+        """Return the last message id up to which a chat was read, 0 for none."""
+        row = self._db.execute("SELECT message_id FROM cursors WHERE chat_pk = ?", (self._chat_pk(chat),)).fetchone()
+        return int(row[0]) if row else 0
+
+    def _chat_pk(self, chat: Chat) -> int:
+        key = (chat.source, chat.account_id, chat.chat_id)
+        if key not in self._chat_pks:
+            row = self._db.execute(
+                """SELECT chat_pk FROM chats JOIN accounts USING (account_pk)
+                WHERE source = ? AND account_id = ? AND chat_id = ?""",
+                key,
+            ).fetchone()
+            assert row is not None, "a chat is put before its messages"
+            self._chat_pks[key] = int(row[0])
+        return self._chat_pks[key]
+
+    def _set_meta(self, key: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise DataError(
+            f"{path.name} is not an archive of clone, or it is damaged.", "Put it aside and collect again."
+        ) from error
+    return connection
+
+
+def _time(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

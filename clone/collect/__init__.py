@@ -1,0 +1,1 @@
+"""Bring messages from where they are into the archive."""
