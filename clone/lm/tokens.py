@@ -112,16 +112,22 @@ def _find_marks(tokenizer: Tokenizer, where: str) -> tuple[Mapping[Control, int]
         ),
         None,
     )
-    marks: dict[Control, int] = {}
+    if doc is None:
+        raise _no_marks(where)
+    marks: dict[Control, int] = {Control.DOC: doc}
     for mark, character in _SEPARATORS.items():
         ids = tokenizer.encode(character, add_special_tokens=False).ids
-        if doc is None or not ids or tokenizer.decode([ids[-1]]) != character:
-            raise ModelError(
-                f"{where} has no tokens that can mark turns.",
-                "Choose another base: Falcon, Llama 3, Qwen, Gemma, Pythia or Mistral.",
-            )
+        if not ids or tokenizer.decode([ids[-1]]) != character:
+            raise _no_marks(where)
         marks[mark] = ids[-1]
-    return {Control.DOC: doc, **marks}, True
+    return marks, True
+
+
+def _no_marks(where: str) -> ModelError:
+    return ModelError(
+        f"{where} has no tokens that can mark turns.",
+        "Choose another base: Falcon, Llama 3, Qwen, Gemma, Pythia or Mistral.",
+    )
 
 
 _ORDER = (Control.DOC, Control.THEM, Control.ME, Control.BUBBLE, Control.END)
