@@ -1,0 +1,1 @@
+"""Telegram: the account itself, and what Telegram Desktop exports."""
