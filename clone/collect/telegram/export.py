@@ -31,6 +31,7 @@ from clone.collect.contract import (
 )
 from clone.collect.files import READ_ERRORS, Part, damaged
 from clone.collect.json_stream import Broken, CutShort, JsonReader, NotJson
+from clone.collect.telegram.system import SYSTEM_IDS
 from clone.errors import SourceError
 from clone.records import Account, Chat, ChatKind, Kind, Message, Person
 
@@ -48,7 +49,8 @@ CHAT_KINDS = {
     "replies": ChatKind.SYSTEM,
     "verification_codes": ChatKind.SYSTEM,
 }
-NOTICES = "777000"  # Telegram's own notices are exported as a personal chat
+
+_SYSTEM = frozenset(map(str, SYSTEM_IDS))  # exported as personal chats
 
 _MEDIA_TYPES = {
     "sticker": Kind.STICKER,
@@ -67,10 +69,10 @@ _MEDIA_KEYS = {
     "poll": Kind.POLL,
     "game_title": Kind.GAME,
     "invoice_information": Kind.INVOICE,
-    "todo_list": Kind.UNSUPPORTED,
+    "todo_list": Kind.POLL,
     "giveaway_information": Kind.UNSUPPORTED,
     "giveaway_results": Kind.UNSUPPORTED,
-    "paid_stars_amount": Kind.UNSUPPORTED,
+    "paid_stars_amount": Kind.PHOTO,
 }
 _HAS_MEDIA = frozenset([*_MEDIA_KEYS, "media_type"])
 _CALLS = frozenset(["phone_call", "conference_call"])
@@ -111,7 +113,7 @@ class _Header:
 
     @property
     def kind(self) -> ChatKind:
-        if self.chat_id == NOTICES:
+        if self.chat_id in _SYSTEM:
             return ChatKind.SYSTEM
         return CHAT_KINDS.get(self.type, ChatKind.SYSTEM) if self.type else ChatKind.PERSON
 
