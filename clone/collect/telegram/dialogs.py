@@ -181,9 +181,7 @@ def _fill(dialog: Dialog, user: Any) -> Dialog:
     return replace(dialog, user=user, access_hash=getattr(user, "access_hash", None))
 
 
-def choose(
-    account: Account, dialogs: Iterable[Dialog], scope: Scope, known: Callable[[int], Chat | None]
-) -> list[Found]:
+def choose(account: Account, dialogs: Iterable[Dialog], scope: Scope, known: Callable[[int], Chat | None]) -> list[Found]:
     """Return the dialogs that `scope` asks for, people first as they come, with their chats.
 
     `known` gives the chat that the archive has for a user whom Telegram did not name. Raises SourceError for a name in

@@ -156,3 +156,5 @@ def _count(answer: Answer) -> int | None:
     if whole is None:
         return None
     return int(whole.count) if hasattr(whole, "count") else len(whole.messages)
+
+
