@@ -19,6 +19,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from clone.prepare.clean import COPIED
+from clone.prepare.duplicates import Sketches, sketch
 from clone.prepare.examples import Measured, build_examples
 from clone.prepare.lengths import Lengths
 from clone.prepare.sessions import Line, Standing, merge_turns
@@ -68,7 +70,28 @@ class Settings:
     folder: Path  # where batches lie between the passes
     tokenizer: Path
     max_context_tokens: int
+    long_text_chars: int
     build_scrubber: Callable[[], Scrubs]
+
+
+@dataclass(frozen=True, slots=True)
+class Scrubbing:
+    """What the first pass tells of a batch: counts, and of its long texts where, when and whose they are."""
+
+    number: int
+    counts: Counter[str]
+    long: list[int]
+    at: list[int]
+    is_mine: list[bool]
+    sketches: Sketches
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOrder:
+    """Which batch the second pass should build, and which of its messages repeat others."""
+
+    number: int
+    repeats: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +122,8 @@ class Worker:
         self._scrubber: Scrubs | None = None
         self._lengths: Lengths | None = None
 
-    def scrub(self, batch: Batch) -> Counter[str]:
-        """Leave the batch scrubbed in the folder; return counts."""
+    def scrub(self, batch: Batch) -> Scrubbing:
+        """Leave the batch scrubbed in the folder; return counts, and sketches of its long texts."""
         if self._scrubber is None:
             self._scrubber = self._settings.build_scrubber()
         counts: Counter[str] = Counter()
@@ -118,20 +141,31 @@ class Worker:
         counts["messages"] += len(texts)
         with batch_path(self._settings.folder, batch.number).open("wb") as stream:
             pickle.dump(replace(batch, texts=texts, standings=standings), stream, protocol=5)
-        return counts
+        long = [i for i, text in enumerate(batch.texts) if len(text) >= self._settings.long_text_chars]
+        return Scrubbing(
+            batch.number,
+            counts,
+            long,
+            [batch.at[i] for i in long],
+            [batch.is_mine[i] for i in long],
+            sketch([batch.texts[i] for i in long]),
+        )
 
-    def build(self, number: int) -> Built:
+    def build(self, order: BuildOrder) -> Built:
         """Turn a scrubbed batch into examples, left in the folder; return what each session holds."""
         if self._lengths is None:
             self._lengths = Lengths(self._settings.tokenizer)
-        path = batch_path(self._settings.folder, number)
+        path = batch_path(self._settings.folder, order.number)
         with path.open("rb") as stream:
             batch: Batch = pickle.load(stream)
         path.unlink()
+        for i in order.repeats:
+            batch.texts[i] = COPIED
+            batch.standings[i] = Standing.SHOWN
         lengths = self._lengths.count(batch.texts)
         n_header = self._lengths.count([batch.contact])[0] + 2
-        built = Built(number, [])
-        with examples_path(self._settings.folder, number).open("wb") as out:
+        built = Built(order.number, [])
+        with examples_path(self._settings.folder, order.number).open("wb") as out:
             for session_id, first, last in zip(
                 batch.session_ids, batch.starts, [*batch.starts[1:], len(batch.texts)], strict=True
             ):
@@ -170,9 +204,12 @@ def write_example(example: Example) -> bytes:
         "instruction": example.instruction,
         "context": example.context,
         "response": example.response,
-        "ended_at": example.ended_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "ended_at": example.ended_at.isoformat(),
     }
-    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    return _JSON.encode(value).encode() + b"\n"
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 def batch_path(folder: Path, number: int) -> Path:
@@ -196,14 +233,14 @@ def _start(settings: Settings) -> None:
     _worker = Worker(settings)
 
 
-def _scrub(batch: Batch) -> Counter[str]:
+def _scrub(batch: Batch) -> Scrubbing:
     assert _worker is not None
     return _worker.scrub(batch)
 
 
-def _build(number: int) -> Built:
+def _build(order: BuildOrder) -> Built:
     assert _worker is not None
-    return _worker.build(number)
+    return _worker.build(order)
 
 
 class Crew:
@@ -214,11 +251,11 @@ class Crew:
         self._pool = pool
         self._n_in_flight = n_workers * 2 + 1
 
-    def scrub(self, batches: Iterable[Batch]) -> Iterator[Counter[str]]:
+    def scrub(self, batches: Iterable[Batch]) -> Iterator[Scrubbing]:
         return self._run(self._alone.scrub, _scrub, batches)
 
-    def build(self, numbers: Iterable[int]) -> Iterator[Built]:
-        return self._run(self._alone.build, _build, numbers)
+    def build(self, orders: Iterable[BuildOrder]) -> Iterator[Built]:
+        return self._run(self._alone.build, _build, orders)
 
     def _run(self, here: Callable[[A], B], there: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         if self._pool is None:

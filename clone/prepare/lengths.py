@@ -82,8 +82,8 @@ class Lengths:
         return [len(item) for item in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
-# A word with all that stands before it. The patterns of GPT-2, Falcon, Llama 3 and Qwen cut wherever a letter or digit is
-# followed by anything else (an apostrophe aside, which some keep: "don't").
+# A word with all that stands before it. The patterns of GPT-2, Falcon, Llama 3 and Qwen cut wherever a letter or digit
+# is followed by anything else (an apostrophe aside, which some keep: "don't").
 _WORD = re.compile(r"[\W_]*[^\W_]+(?:'[^\W_]+)*|[\W_]+")
 
 

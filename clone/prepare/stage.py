@@ -19,11 +19,25 @@ from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
+import numpy as np
+
 from clone import __version__
 from clone.archive import Archive, ChatCount
 from clone.errors import DataError, GateFailed
-from clone.prepare.batches import Batch, Built, Crew, Scrubs, SessionPart, Settings, crew, examples_path
+from clone.prepare.batches import (
+    Batch,
+    BuildOrder,
+    Built,
+    Crew,
+    Scrubbing,
+    Scrubs,
+    SessionPart,
+    Settings,
+    crew,
+    examples_path,
+)
 from clone.prepare.clean import why_dropped, wording
+from clone.prepare.duplicates import find_repeats
 from clone.prepare.lengths import TokenizerFile, find_tokenizer
 from clone.prepare.pseudonyms import keyed_id, load_key, name_contacts
 from clone.prepare.sessions import Standing, cut_sessions
@@ -64,7 +78,6 @@ class _Counts:
     replies: Counter[str] = field(default_factory=Counter)
     n_messages: int = 0  # in the chats that are used
     n_kept: int = 0  # after cleaning and short sessions
-    n_worded: int = 0
     scrub: Counter[str] = field(default_factory=Counter)
 
 
@@ -80,8 +93,8 @@ def prepare(
 ) -> PrepareReport:
     """Make examples of everything in the archive, and return what became of it.
 
-    `base` is the base model whose tokens are counted. Raises StageMissing without an archive, DataError where no example
-    can come out, GateFailed where too many messages could not be scrubbed; then the files of before stay.
+    `base` is the base model whose tokens are counted. Raises StageMissing without an archive, DataError where no
+    example can come out, GateFailed where too many messages could not be scrubbed; then the files of before stay.
     """
     counts = _Counts()
     with Archive.open(workspace.archive) as archive:
@@ -93,7 +106,11 @@ def prepare(
         work = Path(tempfile.mkdtemp(prefix=".work.", dir=folder))
         try:
             settings = Settings(
-                work, tokenizer.path, recipe.max_context_tokens, build_scrubber or _scrubber(archive, recipe, key)
+                folder=work,
+                tokenizer=tokenizer.path,
+                max_context_tokens=recipe.max_context_tokens,
+                long_text_chars=recipe.long_text_chars,
+                build_scrubber=build_scrubber or _scrubber(archive, recipe, key),
             )
             is_large = sum(item.n_messages for item in chats) >= _WORTH_A_CREW
             with crew(settings, n_workers if is_large else 1) as team:
@@ -195,8 +212,6 @@ def _add(batch: Batch, message: Message, counts: _Counts) -> None:
     counts.n_kept += 1
     if said.instead:
         counts.words[said.instead] += 1
-    else:
-        counts.n_worded += 1
     batch.at.append(int(message.sent_at.timestamp()))
     batch.is_mine.append(message.is_outgoing)
     batch.texts.append(said.text)
@@ -206,13 +221,11 @@ def _add(batch: Batch, message: Message, counts: _Counts) -> None:
 # -- the passes -----------------------------------------------------------------------------------------------------
 
 
-def _both_passes(
-    team: Crew, batches: Iterator[Batch], counts: _Counts, on_progress: OnProgress
-) -> list[Built]:
-    n_batches = 0
-    for scrubbed in team.scrub(batches):
-        n_batches += 1
-        counts.scrub.update(scrubbed)
+def _both_passes(team: Crew, batches: Iterator[Batch], counts: _Counts, on_progress: OnProgress) -> list[Built]:
+    scrubbed: list[Scrubbing] = []
+    for item in team.scrub(batches):
+        scrubbed.append(item)
+        counts.scrub.update(item.counts)
         on_progress("scrubbing", counts.scrub["messages"], None)
     if counts.scrub["failed"] > MAX_FAILED_SHARE * counts.scrub["messages"]:
         raise GateFailed(
@@ -221,11 +234,26 @@ def _both_passes(
             "This is a fault of clone, or of an optional name model: try --set prepare.pii.ner=none and report it.",
         )
     done: list[Built] = []
-    for built in team.build(range(n_batches)):
+    for built in team.build(_find_repeats(scrubbed, counts)):
         done.append(built)
         counts.replies.update(built.dropped)
-        on_progress("building examples", built.number + 1, n_batches)
+        on_progress("building examples", built.number + 1, len(scrubbed))
     return done
+
+
+def _find_repeats(scrubbed: Sequence[Scrubbing], counts: _Counts) -> list[BuildOrder]:
+    """Return each batch's messages that repeat a long text that was sent before, in any chat."""
+    places = [(item.number, i) for item in scrubbed for i in item.long]
+    is_mine = [mine for item in scrubbed for mine in item.is_mine]
+    at = np.array([at for item in scrubbed for at in item.at], np.int64)
+    order = np.empty(len(places), np.int64)
+    order[np.argsort(at, kind="stable")] = np.arange(len(places))
+    repeats: dict[int, list[int]] = {item.number: [] for item in scrubbed}
+    for later, earlier in sorted(find_repeats(np.concatenate([item.sketches for item in scrubbed]), order).items()):
+        number, i = places[later]
+        repeats[number].append(i)
+        counts.words["copied" if is_mine[later] and not is_mine[earlier] else "repeated"] += 1
+    return [BuildOrder(number, found) for number, found in repeats.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +305,7 @@ def _steps(counts: _Counts, n_built: int, n_kept: int) -> list[StepCount]:
         step("chats", counts.n_messages, counts.chats),
         step("cleaning", n_clean, counts.cleaning),
         step("sessions", counts.n_kept, counts.sessions),
-        step("words", counts.n_worded, counts.words),
+        step("words", counts.n_kept - counts.words.total(), counts.words),
         step("replies", n_built, counts.replies),
         step("balance", n_kept, Counter({"contact over its share": n_built - n_kept})),
     ]
@@ -341,4 +369,4 @@ def _copy_sessions(
 
 def _write_json(path: Path, value: Mapping[str, object]) -> None:
     with write_atomically(path) as stream:
-        stream.write(json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n")  # type: ignore[arg-type]
+        cast("IO[str]", stream).write(json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -97,9 +97,9 @@ class Chats:
 
 
 @pytest.fixture
-def chats(workspace: Path, byte_base: Path) -> Iterator[Chats]:
+def chats(workspace: Path, byte_base: Path) -> Chats:
     """A workspace whose archive is empty and whose base counts bytes."""
-    yield Chats(workspace)
+    return Chats(workspace)
 
 
 @pytest.fixture
