@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,8 +42,8 @@ def test_a_session_ends_exactly_where_the_silence_is_longer_than_the_gap(
     sessions = list(cut_sessions(messages_with(silences), gap))
     for session in sessions:
         times = [m.sent_at for m in session.messages]
-        assert all(b - a <= gap for a, b in zip(times, times[1:], strict=False))
-    for before, after in zip(sessions, sessions[1:], strict=False):
+        assert all(b - a <= gap for a, b in pairwise(times))
+    for before, after in pairwise(sessions):
         assert after.messages[0].sent_at - before.messages[-1].sent_at > gap
 
 
@@ -67,7 +68,7 @@ lines = st.lists(
 @given(lines)
 def test_turns_alternate_and_keep_what_the_contact_said_bubble_by_bubble(lines: list[Line]) -> None:
     turns = [said.turn for said in merge_turns(lines)]
-    assert all(a.role is not b.role for a, b in zip(turns, turns[1:], strict=False))
+    assert all(a.role is not b.role for a, b in pairwise(turns))
     theirs = [bubble for turn in turns if turn.role is Role.THEM for bubble in turn.bubbles]
     assert theirs == [line.text for line in lines if not line.is_mine]
 
