@@ -56,6 +56,9 @@ class PrepareRecipe(_Block):
     since: date | None = Field(None, description="Leave out messages before this day, UTC.")
     until: date | None = Field(None, description="Leave out messages from this day on, UTC.")
     min_session_messages: int = Field(2, ge=1, description="Leave out sessions with fewer messages.")
+    long_text_chars: int = Field(
+        100, ge=20, description="Texts at least this long count once: repeats and near repeats of them are left out."
+    )
     max_contact_share: float = Field(
         1.0, gt=0, le=1, description="Largest share of the examples that one contact may have; its oldest sessions go."
     )
