@@ -53,7 +53,12 @@ class PrepareRecipe(_Block):
     validation_share: float = Field(
         0.1, gt=0, lt=1, description="Share of the examples held out for validation: those of the newest sessions."
     )
-    since: date | None = Field(None, description="Leave out messages before this day.")
+    since: date | None = Field(None, description="Leave out messages before this day, UTC.")
+    until: date | None = Field(None, description="Leave out messages from this day on, UTC.")
+    min_session_messages: int = Field(2, ge=1, description="Leave out sessions with fewer messages.")
+    max_contact_share: float = Field(
+        1.0, gt=0, le=1, description="Largest share of the examples that one contact may have; its oldest sessions go."
+    )
     pii: PiiRecipe = Field(PiiRecipe(), description="What is done about personal data.")
 
 
@@ -116,8 +121,27 @@ class ChatRecipe(_Block):
     temperature: float = Field(0.8, ge=0, le=5, description="0 is greedy; higher is more surprising.")
     top_p: float = Field(0.95, gt=0, le=1, description="Sample from the smallest set of tokens with this probability.")
     top_k: int | None = Field(None, ge=1, description="Sample from this many tokens at most.")
+    min_p: float = Field(0.0, ge=0, lt=1, description="Leave out tokens less likely than this share of the likeliest.")
+    repetition_penalty: float = Field(
+        1.0, gt=0, le=10, description="Divides the score of tokens that the conversation holds already; 1 is off."
+    )
+    frequency_penalty: float = Field(
+        0.0, ge=-2, le=2, description="Taken from a token's score each time the reply has used it."
+    )
+    presence_penalty: float = Field(
+        0.0, ge=-2, le=2, description="Taken once from the score of each token that the reply has used."
+    )
     max_reply_tokens: int = Field(256, ge=1, le=4096, description="Longest reply, in tokens of the base.")
+    max_context_tokens: int | None = Field(
+        None, ge=16, le=131072, description="Longest conversation the twin sees, where the base could see more."
+    )
     seed: int | None = Field(None, ge=0, description="Makes replies repeatable.")
+    weights: Literal["as-is", "int8", "fp8"] = Field(
+        "as-is", description="Keep the base's weights as they are, or in 8 bits: smaller, faster, a little worse."
+    )
+    burst_seconds: float = Field(
+        1.2, ge=0, le=60, description="Silence after which lines typed in a row are answered, together."
+    )
 
 
 class Recipe(_Block):
