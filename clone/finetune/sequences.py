@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -178,7 +177,7 @@ def _write(path: Path, sequences: Sequences) -> None:
     meta = {name: str(getattr(sequences, name)) for name in _COUNTS}
     meta |= {f"passed_over.{why}": str(n) for why, n in sequences.passed_over.items()}
     with write_atomically(path, binary=True) as stream:
-        cast(IO[bytes], stream).write(save(tensors, meta))
+        stream.write(save(tensors, meta))
 
 
 def _read(path: Path) -> Sequences:

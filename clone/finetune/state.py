@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -66,7 +66,7 @@ def save_state(
                 tensors[f"{moment}.{name}"] = value.detach().cpu().contiguous()
     meta = {"progress": json.dumps(dataclasses.asdict(at)), "origin": json.dumps(dataclasses.asdict(of))}
     with write_atomically(folder / STATE, binary=True) as stream:
-        cast(IO[bytes], stream).write(save(tensors, meta))
+        stream.write(save(tensors, meta))
 
 
 def read_state(folder: Path) -> tuple[Progress, Origin, dict[str, Tensor]]:

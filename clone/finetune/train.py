@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
@@ -255,4 +255,4 @@ def _forget_after(fabric: Fabric, run: Path, step: int) -> None:
         except (ValueError, KeyError):
             continue  # a line that the kill cut in two
     with write_atomically(path) as stream:
-        cast(IO[str], stream).write("".join(line + "\n" for line in kept))
+        stream.write("".join(line + "\n" for line in kept))

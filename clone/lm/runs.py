@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import IO, cast
 
 from clone import __version__
 from clone.errors import ModelError
@@ -26,7 +25,7 @@ def write_card(folder: Path, card: RunCard) -> None:
     """Write a run's card: from here on the run is finished."""
     with write_atomically(folder / CARD) as stream:
         text = json.dumps({"schema": RUN_SCHEMA, **dataclasses.asdict(card)}, indent=1, ensure_ascii=False)
-        cast(IO[str], stream).write(text + "\n")
+        stream.write(text + "\n")
 
 
 def read_card(folder: Path) -> RunCard:
