@@ -193,7 +193,12 @@ class FakeTelegram:
 
     def on_help_GetConfig(self, account: Account, call: Call, link: Link) -> Any:
         zeros = dict.fromkeys(
-            ["forwarded_count_max", "online_update_period_ms", "offline_blur_timeout_ms", "offline_idle_timeout_ms", "online_cloud_timeout_ms", "notify_cloud_delay_ms", "notify_default_delay_ms", "push_chat_period_ms", "push_chat_limit", "edit_time_limit", "revoke_time_limit", "revoke_pm_time_limit", "rating_e_decay", "stickers_recent_limit", "channels_read_media_period", "call_receive_timeout_ms", "call_ring_timeout_ms", "call_connect_timeout_ms", "call_packet_timeout_ms", "caption_length_max", "message_length_max", "webfile_dc_id", "chat_size_max", "megagroup_size_max"],
+            "forwarded_count_max online_update_period_ms offline_blur_timeout_ms offline_idle_timeout_ms "
+            "online_cloud_timeout_ms notify_cloud_delay_ms notify_default_delay_ms push_chat_period_ms push_chat_limit "
+            "edit_time_limit revoke_time_limit revoke_pm_time_limit rating_e_decay stickers_recent_limit "
+            "channels_read_media_period call_receive_timeout_ms call_ring_timeout_ms call_connect_timeout_ms "
+            "call_packet_timeout_ms caption_length_max message_length_max webfile_dc_id chat_size_max "
+            "megagroup_size_max".split(),
             0,
         )
         now = datetime.now(UTC)
@@ -260,7 +265,7 @@ class FakeTelegram:
         shared = pow(theirs * pow(self._verifier(waiting.password), u, DH_PRIME), secret, DH_PRIME)
         mixed = bytes(a ^ b for a, b in zip(sha256(pad256(DH_PRIME)), sha256(pad256(DH_GENERATOR)), strict=True))
         salts = sha256(PASSWORD_ALGORITHM.salt1) + sha256(PASSWORD_ALGORITHM.salt2)
-        if sha256(mixed + salts + pad256(theirs) + pad256(public) + sha256(pad256(shared))) != call.request.password.M1:
+        if call.request.password.M1 != sha256(mixed + salts + pad256(theirs) + pad256(public) + sha256(pad256(shared))):
             raise RpcFault(400, "PASSWORD_HASH_INVALID")
         self.signed_in[link.key_id] = waiting
         return t.auth.Authorization(waiting.me)
