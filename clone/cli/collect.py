@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     help="Read this export (a file, a .zip or a folder) instead of the account; may be repeated.",
 )
 @click.option("--me", metavar="ID|NAME", help="Who you are in the export, where it does not say it.")
+@click.option(
+    "--dates",
+    type=click.Choice(["day-first", "month-first"]),
+    help="How a WhatsApp export writes dates, where they do not tell.",
+)
+@click.option("--saved", is_flag=True, help="Saved Messages (notes to yourself) too.")
 @click.option("--timezone", metavar="ZONE", help="Where times without a zone were written, as Europe/Berlin.")
 @json_option
 def command(
@@ -31,6 +37,8 @@ def command(
     overrides: tuple[str, ...],
     files: tuple[Path, ...],
     me: str | None,
+    dates: str | None,
+    saved: bool,
     timezone: str | None,
     as_json: bool,
 ) -> None:
@@ -56,7 +64,12 @@ def command(
     from clone.collect.contract import Asked
     from clone.collect.files import zone
 
-    asked = Asked(me=me or recipe.collect.me or "", timezone=zone(timezone) if timezone else None)
+    asked = Asked(
+        me=me or recipe.collect.me or "",
+        timezone=zone(timezone) if timezone else None,
+        is_day_first=None if dates is None else dates == "day-first",
+        with_saved=saved,
+    )
     reports = []
     with Archive.create(workspace.archive) as archive:
         for path in paths:
