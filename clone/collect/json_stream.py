@@ -264,5 +264,3 @@ class JsonReader:
             at -= self._at
             if not self._fill():
                 return None
-
-
