@@ -8,4 +8,6 @@ history.py     one dialog's messages, ascending, none passed over
 parse.py       a Telegram message as a record
 live.py        the run: all dialogs into the archive
 drafts.py      an answer put into a draft
+export.py      result.json, of every version
+system.py      accounts that are Telegram itself
 """
