@@ -189,8 +189,8 @@ class FakeTelegram:
         self.calls.append(call)
         account = self.signed_in.get(link.key_id)
         try:
-            for fault in list(self.faults):
-                await fault.before(self, link, call)
+            for trap in list(self.faults):
+                await trap.before(self, link, call)
             if account is None and not name.startswith(BEFORE_LOGIN):
                 raise RpcFault(401, "AUTH_KEY_UNREGISTERED")
             if takeout_id is not None and self.takeouts.get(takeout_id) is not account:
@@ -199,8 +199,8 @@ class FakeTelegram:
             if handler is None:
                 raise NotImplementedError(name)
             result = handler(account, call, link)
-            for fault in list(self.faults):
-                result = fault.after(self, call, result)
+            for trap in list(self.faults):
+                result = trap.after(self, call, result)
             body = (
                 struct.pack("<I", 0x997275B5 if result else 0xBC799737) if isinstance(result, bool) else bytes(result)
             )

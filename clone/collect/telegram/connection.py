@@ -337,10 +337,9 @@ def signed_out(error: BaseException) -> LoginError:
         return LoginError("Telegram no longer knows the key of this session.", hint)
     if isinstance(error, errors.UserDeactivatedBanError | errors.UserDeactivatedError):
         return LoginError("Telegram says that this account is deactivated.", "Ask Telegram: recover@telegram.org")
-    name = error.message if isinstance(error, errors.RPCError) else type(error).__name__
     if isinstance(error, errors.SessionRevokedError):
         return LoginError("this session was ended in Telegram's settings (SESSION_REVOKED).", hint)
-    return LoginError(f"Telegram does not accept this session ({_plain(name)}).", hint)
+    return LoginError(f"Telegram does not accept this session ({name_of(error)}).", hint)
 
 
 def unreachable(error: BaseException) -> LoginError:
@@ -354,14 +353,16 @@ def unreachable(error: BaseException) -> LoginError:
 def refused(error: errors.RPCError) -> SourceError:
     """Return the explanation of an error that we have no better words for."""
     return SourceError(
-        f"Telegram refused a request ({error.code} {_plain(error.message)}).",
+        f"Telegram refused a request ({error.code} {name_of(error)}).",
         "Run the same command again; it goes on where it stopped.",
     )
 
 
-def _plain(name: object) -> str:
-    """Return an error's name without anything that could be somebody's words."""
-    return re.sub(r"[^A-Z0-9_]", "", str(name)) or "?"
+def name_of(error: BaseException) -> str:
+    """Return the name that Telegram gives an error, as PEER_ID_INVALID."""
+    if type(error) in (errors.RPCError, *errors.RPCError.__subclasses__()):  # one that Telethon has no class for
+        return re.sub(r"[^A-Z0-9_]", "", str(getattr(error, "message", ""))) or "?"
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).upper()
 
 
 def parse_proxy(url: str | None) -> tuple[type, Any]:

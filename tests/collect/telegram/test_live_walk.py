@@ -183,7 +183,7 @@ def test_messages_that_come_while_we_read_are_not_lost(
 
 
 def test_only_dialogs_with_people_are_collected(collector: Collector, server: FakeTelegram, account: Account) -> None:
-    account.add_user(3001, "A bot", bot=True)
+    account.add_user(3001, "A bot", bot=True, bot_info_version=1)
     account.add_user(3002, "Support", support=True)
     account.add_user(3003, "", deleted=True)
     account.users[3003].first_name = None
