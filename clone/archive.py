@@ -3,6 +3,7 @@
     accounts ─┬─ chats ─┬─ messages ┬─ versions     what a message said at other times
               │         │           └─ raws         the source's own payload, one for each format it was seen in
               │         ├─ cursors                  how far a chat has been read
+              │         ├─ dialogs                  what the messenger said of a live chat at the last visit
               │         └─ gaps                     messages that were seen and could not be read, each with its reason
               └─ people                             names, for scrubbing
     imports, meta
@@ -53,8 +54,11 @@ CREATE TABLE versions (
     kind TEXT NOT NULL, raw BLOB, PRIMARY KEY (chat_pk, message_id, edited_at, text)) WITHOUT ROWID;
 CREATE TABLE cursors (chat_pk INTEGER PRIMARY KEY REFERENCES chats, message_id INTEGER NOT NULL);
 CREATE TABLE gaps (
-    chat_pk INTEGER NOT NULL REFERENCES chats, message_id INTEGER NOT NULL, why TEXT NOT NULL,
+    chat_pk INTEGER NOT NULL REFERENCES chats, message_id INTEGER NOT NULL, why TEXT NOT NULL, raw BLOB,
     PRIMARY KEY (chat_pk, message_id)) WITHOUT ROWID;
+CREATE TABLE dialogs (
+    chat_pk INTEGER PRIMARY KEY REFERENCES chats, access_hash INTEGER, top_message INTEGER NOT NULL,
+    n_server INTEGER, is_walked INTEGER NOT NULL, visited_at INTEGER);
 CREATE TABLE imports (
     sha256 TEXT NOT NULL, file_name TEXT NOT NULL, source TEXT NOT NULL, imported_at INTEGER NOT NULL,
     n_messages INTEGER NOT NULL, PRIMARY KEY (sha256)) WITHOUT ROWID;
@@ -75,6 +79,17 @@ class PageCount:
 
     def __add__(self, other: PageCount) -> PageCount:
         return PageCount(self.n_new + other.n_new, self.n_edited + other.n_edited, self.n_known + other.n_known)
+
+
+@dataclass(frozen=True, slots=True)
+class DialogState:
+    """What a messenger said of a live chat when it was last visited."""
+
+    access_hash: int | None
+    top_message: int  # id of its newest message
+    n_server: int | None  # messages in it, as the messenger counts
+    is_walked: bool  # read once from its beginning to its end
+    visited_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,9 +285,9 @@ class Archive:
         self._db.executemany("INSERT OR IGNORE INTO raws VALUES (?, ?, ?, ?)", raws)
         if n_new:
             self._db.execute(
-                """DELETE FROM gaps WHERE chat_pk = ?
-                AND message_id IN (SELECT message_id FROM messages WHERE chat_pk = ?)""",
-                (pk, pk),
+                """DELETE FROM gaps WHERE chat_pk = ? AND EXISTS (SELECT 1 FROM messages m
+                WHERE m.chat_pk = gaps.chat_pk AND m.message_id = gaps.message_id)""",
+                (pk,),
             )
         return PageCount(n_new, n_edited, len(rows) - n_new - n_edited)
 
@@ -332,9 +347,42 @@ class Archive:
             (self._chat_pk(chat), message_id),
         )
 
-    def put_gap(self, chat: Chat, message_id: int, why: str) -> None:
-        """Remember a message that was seen and could not be read."""
-        self._db.execute("INSERT OR IGNORE INTO gaps VALUES (?, ?, ?)", (self._chat_pk(chat), message_id, why))
+    def put_gap(self, chat: Chat, message_id: int, why: str, raw: bytes | None = None) -> None:
+        """Remember a message that was seen and could not be read, with what could be had of it."""
+        self._db.execute(
+            """INSERT OR IGNORE INTO gaps SELECT ?1, ?2, ?3, ?4
+            WHERE NOT EXISTS (SELECT 1 FROM messages WHERE chat_pk = ?1 AND message_id = ?2)""",
+            (self._chat_pk(chat), message_id, why, raw),
+        )
+
+    def put_dialog(self, chat: Chat, state: DialogState) -> None:
+        """Remember what the messenger said of a chat."""
+        row = (
+            self._chat_pk(chat),
+            state.access_hash,
+            state.top_message,
+            state.n_server,
+            state.is_walked,
+            int(state.visited_at.timestamp()) if state.visited_at else None,
+        )
+        self._db.execute("INSERT OR REPLACE INTO dialogs VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def mark_deleted(self, chat: Chat, message_ids: Iterable[int], now: datetime) -> int:
+        """Mark messages as gone from the source, and return how many were not yet; nothing is removed."""
+        pk, when = self._chat_pk(chat), int(now.timestamp())
+        before = self._db.total_changes
+        self._db.executemany(
+            "UPDATE messages SET deleted_at = ? WHERE chat_pk = ? AND message_id = ? AND deleted_at IS NULL",
+            [(when, pk, message_id) for message_id in message_ids],
+        )
+        return self._db.total_changes - before
+
+    def remember(self, key: str, value: str | None) -> None:
+        """Keep a note that is no content, as a deadline; None forgets it. At once, outside transactions."""
+        if value is None:
+            self._db.execute("DELETE FROM meta WHERE key = ?", (key,))
+        else:
+            self._set_meta(key, value)
 
     def put_import(self, sha256: str, file_name: str, source: str, now: datetime, n_messages: int) -> None:
         """Remember a file that was read to its end."""
@@ -412,6 +460,66 @@ class Archive:
         row = self._db.execute("SELECT message_id FROM cursors WHERE chat_pk = ?", (self._chat_pk(chat),)).fetchone()
         return int(row[0]) if row else 0
 
+    def recall(self, key: str) -> str | None:
+        """Return a note that `remember` kept."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return str(row[0]) if row else None
+
+    def find_chat(self, source: str, account_id: str, chat_id: str) -> Chat | None:
+        """Return a chat by its ids."""
+        row = self._db.execute(
+            """SELECT c.kind, c.title, c.username, c.phone, c.is_deleted FROM chats c JOIN accounts USING (account_pk)
+            WHERE source = ? AND account_id = ? AND chat_id = ?""",
+            (source, account_id, chat_id),
+        ).fetchone()
+        if row is None:
+            return None
+        return Chat(source, account_id, chat_id, ChatKind(row[0]), row[1], row[2], row[3], bool(row[4]))
+
+    def dialog(self, chat: Chat) -> DialogState | None:
+        """Return what the messenger said of a chat when it was last visited."""
+        row = self._db.execute(
+            "SELECT access_hash, top_message, n_server, is_walked, visited_at FROM dialogs WHERE chat_pk = ?",
+            (self._chat_pk(chat),),
+        ).fetchone()
+        return DialogState(row[0], row[1], row[2], bool(row[3]), _time(row[4])) if row else None
+
+    def message_ids(self, chat: Chat) -> list[int]:
+        """Return the ids of a chat's messages that are not marked as deleted, ascending."""
+        rows = self._db.execute(
+            "SELECT message_id FROM messages WHERE chat_pk = ? AND deleted_at IS NULL ORDER BY message_id",
+            (self._chat_pk(chat),),
+        )
+        return [row[0] for row in rows]
+
+    def first_id_since(self, chat: Chat, moment: datetime) -> int | None:
+        """Return the lowest id of the newest messages of a chat, those that were sent at `moment` or later."""
+        first, limit = None, int(moment.timestamp())
+        rows = self._db.execute(
+            "SELECT message_id, sent_at FROM messages WHERE chat_pk = ? ORDER BY message_id DESC",
+            (self._chat_pk(chat),),
+        )
+        for message_id, sent_at in rows:
+            if sent_at < limit:
+                break
+            first = int(message_id)
+        rows.close()
+        return first
+
+    def n_messages(self, chat: Chat) -> int:
+        """Return how many messages a chat has that are not marked as deleted."""
+        row = self._db.execute(
+            "SELECT count(*) FROM messages WHERE chat_pk = ? AND deleted_at IS NULL", (self._chat_pk(chat),)
+        ).fetchone()
+        return int(row[0])
+
+    def gaps(self, chat: Chat) -> list[tuple[int, str]]:
+        """Return the messages of a chat that were seen and could not be read, each with its reason."""
+        rows = self._db.execute(
+            "SELECT message_id, why FROM gaps WHERE chat_pk = ? ORDER BY message_id", (self._chat_pk(chat),)
+        )
+        return list(rows)
+
     def _chat_pk(self, chat: Chat) -> int:
         key = (chat.source, chat.account_id, chat.chat_id)
         if key not in self._chat_pks:
@@ -436,7 +544,8 @@ class Archive:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+    # the live collector writes from a thread of its own while the next page is on its way; never two at once
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")

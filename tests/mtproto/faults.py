@@ -154,13 +154,13 @@ class _Unknown:
 
 
 class UnknownMedia(Fault):
-    """Gives some messages a media that no library knows yet."""
+    """Gives some messages a media that no library knows yet, in histories or in what `names` says."""
 
-    def __init__(self, message_ids: set[int]) -> None:
-        self.message_ids = message_ids
+    def __init__(self, message_ids: set[int], names: tuple[str, ...] = (HISTORY,)) -> None:
+        self.message_ids, self.names = message_ids, names
 
     def after(self, server: FakeTelegram, call: Call, result: Any) -> Any:
-        if call.name == HISTORY:
+        if call.name in self.names:
             result.messages = [self._spoil(m) if m.id in self.message_ids else m for m in result.messages]
         return result
 

@@ -21,6 +21,7 @@ from telethon.tl import types as t
 from clone.collect.telegram.connection import Line
 from clone.collect.telegram.reading import Answer
 
+_MESSAGES = (t.Message, t.MessageService, t.MessageEmpty)
 PAGE_SIZE = 100  # the most that Telegram gives at once
 
 
@@ -152,9 +153,10 @@ class History:
 
 
 def _count(answer: Answer) -> int | None:
-    whole = answer.whole
-    if whole is None:
-        return None
-    return int(whole.count) if hasattr(whole, "count") else len(whole.messages)
-
-
+    """Return the size of the dialog that an answer tells. An answer without a count holds all of it, or nothing."""
+    kind = answer.head[0] if answer.head else None
+    if kind == t.messages.MessagesSlice.CONSTRUCTOR_ID:
+        return answer.head[2]  # after the flags
+    if kind == t.messages.Messages.CONSTRUCTOR_ID:
+        return sum(isinstance(part, _MESSAGES) for part, _ in answer.parts) or None
+    return None

@@ -43,6 +43,7 @@ class Answer:
 
     whole: Any
     parts: list[tuple[Any, bytes]]  # the objects in the answer's own lists, in order, each with its bytes
+    head: list[int]  # the constructor and the numbers before the first list
     unknown: Unknown | None
 
 
@@ -54,6 +55,7 @@ class _Reader(BinaryReader):  # type: ignore[misc]
         self.parts: list[tuple[Any, bytes]] = []
         self.started_at = 0
         self.n_lists = 0
+        self.head: list[int] = []
         self._plain_object, self._plain_int = super().tgread_object, super().read_int
 
     def read_answer(self) -> Any:
@@ -73,18 +75,20 @@ class _Reader(BinaryReader):  # type: ignore[misc]
     def _read_int(self, signed: bool = True) -> int:
         value = int(self._plain_int(signed))
         self.n_lists += value == VECTOR
+        if not self.n_lists:
+            self.head.append(value)
         return value
 
 
 def read_answer(reader: BinaryReader) -> Answer:
-    """Read what is left in `reader` as one answer. Serves as a request's `read_result`; never raises for its content."""
+    """Read what is left in `reader` as one answer. A request's `read_result`; never raises for its content."""
     mine = _Reader(reader.read())
     try:
-        return Answer(mine.read_answer(), mine.parts, None)
+        return Answer(mine.read_answer(), mine.parts, mine.head, None)
     except TypeNotFoundError as error:
-        return Answer(None, mine.parts, _describe(mine, error.invalid_constructor_id))
+        return Answer(None, mine.parts, mine.head, _describe(mine, error.invalid_constructor_id))
     except (struct.error, BufferError, ValueError, RuntimeError):  # a known kind in an unknown layout
-        return Answer(None, mine.parts, _describe(mine, 0))
+        return Answer(None, mine.parts, mine.head, _describe(mine, 0))
 
 
 def _describe(reader: _Reader, constructor: int) -> Unknown:
