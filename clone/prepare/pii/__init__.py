@@ -11,8 +11,8 @@ from clone.prepare.pii.types import (
     KnownPerson,
     Ner,
     PiiSettings,
-    ScrubCounts,
     Scrubbed,
+    ScrubCounts,
 )
 
 __all__ = [
