@@ -49,7 +49,7 @@ from clone.recipe import PrepareRecipe
 from clone.records import ChatKind, Message, StepCount
 from clone.workspace import Workspace, hash_file, make_private_folder, write_atomically
 
-SCHEMA = "clone-examples-1"
+SCHEMA = 1
 MAX_FAILED_SHARE = 0.001  # of the messages, beyond which nothing is written
 _BATCH_MESSAGES = 4000
 _WORTH_A_CREW = 20_000  # messages; starting processes takes about as long as scrubbing so many
