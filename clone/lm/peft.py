@@ -1,8 +1,8 @@
 """Adapters as peft writes them, so that transformers, vLLM and others load what clone trained.
 
-LitGPT keeps q, k and v in one matrix; most models of Hugging Face keep three. One pair of LoRA matrices over all three is
-three pairs that share A, each with its rows of B. Falcon and Pythia keep one matrix with the heads interleaved: there the
-rows of B move.
+LitGPT keeps q, k and v in one matrix; most models of Hugging Face keep three. One pair of LoRA matrices over all three
+is three pairs that share A, each with its rows of B. Falcon and Pythia keep one matrix with the heads interleaved:
+there the rows of B move.
 """
 
 from __future__ import annotations
