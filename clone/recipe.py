@@ -116,6 +116,8 @@ class FinetuneRecipe(_Block):
         False, description="Recompute activations in the backward pass: less memory, a third more time."
     )
     compile: bool | None = Field(None, description="Compile the blocks; on a GPU if not given.")
+    devices: int = Field(1, ge=1, description="GPUs (or CPU processes) of this machine to train on together.")
+    nodes: int = Field(1, ge=1, description="Machines, started together by torchrun or SLURM.")
     deterministic: bool = Field(False, description="Refuse kernels whose results vary from run to run.")
     seed: int = Field(0, ge=0, description="Seed of weights and order.")
 
