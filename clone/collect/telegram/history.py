@@ -84,6 +84,11 @@ class History:
         answer = await self._read(offset_id=0, add_offset=0, limit=PAGE_SIZE)
         return self._page(answer, 0)
 
+    async def recent(self, n_messages: int) -> list[Any]:
+        """Return the newest messages, oldest first; at most a page, and none past one of an unknown kind."""
+        answer = await self._read(offset_id=0, add_offset=0, limit=min(n_messages, PAGE_SIZE))
+        return [part for part, _ in reversed(answer.parts) if isinstance(part, (Message, MessageService))]
+
     async def count(self) -> int | None:
         """Return how many messages Telegram counts in the dialog, None where it does not say."""
         answer = await self._read(offset_id=0, add_offset=0, limit=1)
