@@ -53,7 +53,12 @@ class PrepareRecipe(_Block):
     validation_share: float = Field(
         0.1, gt=0, lt=1, description="Share of the examples held out for validation: those of the newest sessions."
     )
-    since: date | None = Field(None, description="Leave out messages before this day.")
+    since: date | None = Field(None, description="Leave out messages before this day, UTC.")
+    until: date | None = Field(None, description="Leave out messages from this day on, UTC.")
+    min_session_messages: int = Field(2, ge=1, description="Leave out sessions with fewer messages.")
+    max_contact_share: float = Field(
+        1.0, gt=0, le=1, description="Largest share of the examples that one contact may have; its oldest sessions go."
+    )
     pii: PiiRecipe = Field(PiiRecipe(), description="What is done about personal data.")
 
 

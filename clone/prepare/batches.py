@@ -1,0 +1,247 @@
+"""The two passes over the words, each over one batch of sessions at a time, in as many processes as asked for.
+
+In come batches of one chat's sessions; the first pass leaves scrubbed batches in a folder, the second leaves examples
+there as JSON Lines and says what each session holds. Neither pass looks beyond its batch, so batches can be done in any
+order, by anybody. Knows nothing of the archive or of splits.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from clone.prepare.examples import Measured, build_examples
+from clone.prepare.lengths import Lengths
+from clone.prepare.sessions import Line, Standing, merge_turns
+from clone.records import Example
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+FAILED_TAG = "[UNREADABLE]"
+
+
+class ScrubbedText(Protocol):
+    """A message after scrubbing."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def failed(self) -> bool: ...
+    @property
+    def has_secret(self) -> bool: ...
+
+
+class Scrubs(Protocol):
+    """What takes personal data out of consecutive messages of one chat."""
+
+    def scrub_chat(self, texts: Sequence[str]) -> Sequence[ScrubbedText]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Sessions of one chat, a column a property: columns travel between processes ten times faster than objects."""
+
+    number: int
+    contact: str  # pseudonym
+    session_ids: list[str]
+    starts: list[int]  # where in the columns each session begins
+    at: list[int]  # seconds since 1970
+    is_mine: list[bool]
+    standings: list[int]
+    texts: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a worker needs to know."""
+
+    folder: Path  # where batches lie between the passes
+    tokenizer: Path
+    max_context_tokens: int
+    build_scrubber: Callable[[], Scrubs]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPart:
+    """Where one session's examples lie in a batch's file, and how many there are."""
+
+    session_id: str
+    contact: str
+    ended_at: datetime
+    n_examples: int
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What the second pass made of a batch."""
+
+    number: int
+    sessions: list[SessionPart]
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+class Worker:
+    """Does batches, one after another."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._scrubber: Scrubs | None = None
+        self._lengths: Lengths | None = None
+
+    def scrub(self, batch: Batch) -> Counter[str]:
+        """Leave the batch scrubbed in the folder; return counts."""
+        if self._scrubber is None:
+            self._scrubber = self._settings.build_scrubber()
+        counts: Counter[str] = Counter()
+        standings = list(batch.standings)
+        texts: list[str] = []
+        for i, scrubbed in enumerate(self._scrubber.scrub_chat(batch.texts)):
+            text = scrubbed.text.strip()
+            if scrubbed.failed or not text:
+                standings[i] = Standing.FAILED
+                counts["failed"] += 1
+            elif scrubbed.has_secret:
+                standings[i] = Standing.SECRET
+            texts.append(text or FAILED_TAG)
+        assert len(texts) == len(batch.texts), "every message comes back from scrubbing"
+        counts["messages"] += len(texts)
+        with batch_path(self._settings.folder, batch.number).open("wb") as stream:
+            pickle.dump(replace(batch, texts=texts, standings=standings), stream, protocol=5)
+        return counts
+
+    def build(self, number: int) -> Built:
+        """Turn a scrubbed batch into examples, left in the folder; return what each session holds."""
+        if self._lengths is None:
+            self._lengths = Lengths(self._settings.tokenizer)
+        path = batch_path(self._settings.folder, number)
+        with path.open("rb") as stream:
+            batch: Batch = pickle.load(stream)
+        path.unlink()
+        lengths = self._lengths.count(batch.texts)
+        n_header = self._lengths.count([batch.contact])[0] + 2
+        built = Built(number, [])
+        with examples_path(self._settings.folder, number).open("wb") as out:
+            for session_id, first, last in zip(
+                batch.session_ids, batch.starts, [*batch.starts[1:], len(batch.texts)], strict=True
+            ):
+                n_examples = n_bytes = 0
+                for example, _ in build_examples(
+                    _measure(batch, lengths, first, last),
+                    session_id=session_id,
+                    contact=batch.contact,
+                    n_header=n_header,
+                    max_context_tokens=self._settings.max_context_tokens,
+                    dropped=built.dropped,
+                ):
+                    n_bytes += out.write(write_example(example))
+                    n_examples += 1
+                ended_at = datetime.fromtimestamp(batch.at[last - 1], UTC)
+                built.sessions.append(SessionPart(session_id, batch.contact, ended_at, n_examples, n_bytes))
+        return built
+
+
+def _measure(batch: Batch, lengths: Sequence[int], first: int, last: int) -> Iterator[Measured]:
+    known = dict(zip(batch.texts[first:last], lengths[first:last], strict=True))
+    lines = (
+        Line(datetime.fromtimestamp(batch.at[i], UTC), batch.is_mine[i], batch.texts[i], Standing(batch.standings[i]))
+        for i in range(first, last)
+    )
+    for said in merge_turns(lines):
+        yield Measured(said, tuple(known[bubble] for bubble in said.turn.bubbles))
+
+
+def write_example(example: Example) -> bytes:
+    """Return an example as its line of JSON."""
+    value = {
+        "example_id": example.example_id,
+        "session_id": example.session_id,
+        "contact": example.contact,
+        "instruction": example.instruction,
+        "context": example.context,
+        "response": example.response,
+        "ended_at": example.ended_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def batch_path(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.batch"
+
+
+def examples_path(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.jsonl"
+
+
+# -- in one process or in several -----------------------------------------------------------------------------------
+
+_worker: Worker | None = None  # of this process, set once by the pool
+
+
+def _start(settings: Settings) -> None:
+    import signal
+
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _worker = Worker(settings)
+
+
+def _scrub(batch: Batch) -> Counter[str]:
+    assert _worker is not None
+    return _worker.scrub(batch)
+
+
+def _build(number: int) -> Built:
+    assert _worker is not None
+    return _worker.build(number)
+
+
+class Crew:
+    """Runs both passes over any number of batches; results come in the order of the batches."""
+
+    def __init__(self, settings: Settings, pool: ProcessPoolExecutor | None, n_workers: int) -> None:
+        self._alone = Worker(settings)
+        self._pool = pool
+        self._n_in_flight = n_workers * 2 + 1
+
+    def scrub(self, batches: Iterable[Batch]) -> Iterator[Counter[str]]:
+        return self._run(self._alone.scrub, _scrub, batches)
+
+    def build(self, numbers: Iterable[int]) -> Iterator[Built]:
+        return self._run(self._alone.build, _build, numbers)
+
+    def _run(self, here: Callable[[A], B], there: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+        if self._pool is None:
+            yield from map(here, items)
+            return
+        waiting: deque[Future[B]] = deque()
+        for item in items:
+            waiting.append(self._pool.submit(there, item))
+            if len(waiting) >= self._n_in_flight:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+@contextmanager
+def crew(settings: Settings, n_workers: int) -> Iterator[Crew]:
+    """Yield a crew of `n_workers` processes, or of this one alone."""
+    if n_workers < 2:
+        yield Crew(settings, None, 1)
+        return
+    # spawn: a fork of a process that shows progress from a thread can hang
+    pool = ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"), initializer=_start, initargs=(settings,))
+    try:
+        yield Crew(settings, pool, n_workers)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
