@@ -7,8 +7,9 @@ only the pseudonym reaches the model. Knows nothing of archives or models.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from clone.errors import CloneError
 
@@ -21,12 +22,16 @@ class UnknownContact(CloneError):
     exit_code = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Contacts:
     """Pseudonyms, most talked with first, and the owner's names for them."""
 
     pseudonyms: Sequence[str] = ()
-    real_names: Mapping[str, str] = field(default_factory=dict)  # pseudonym -> title of the chat
+    load_names: Callable[[], Mapping[str, str]] = dict  # pseudonym -> title of the chat; asked once, when needed
+
+    @cached_property
+    def real_names(self) -> Mapping[str, str]:
+        return self.load_names() if self.pseudonyms else {}
 
     def find(self, text: str) -> str:
         """Return the pseudonym that a person means. Raises UnknownContact."""
@@ -48,7 +53,7 @@ class Contacts:
         if several:
             shown = ", ".join(sorted(self.shown(p) for p in several))
             raise UnknownContact(f"several contacts are called '{text}'.", f"Type one of: {shown}")
-        near = difflib.get_close_matches(wanted, by_name, n=3, cutoff=0.4)
+        near = difflib.get_close_matches(wanted, by_name, n=3, cutoff=0.5)
         known = list(dict.fromkeys(self.shown(p) for name in near for p in sorted(by_name[name])))
         if known:
             raise UnknownContact(f"the twin knows no '{text}'.", "Did you mean " + " or ".join(known) + "?")

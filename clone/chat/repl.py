@@ -21,6 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 from wcwidth import wcswidth, wcwidth
 
@@ -66,11 +67,12 @@ class Repl:
     pace: Pace | None = None  # set with --realtime
     save_to: Path | None = None
     resumed: str = ""  # a note on the conversation that goes on
-    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    console: Console = field(default_factory=lambda: Console(highlight=False))
     input: Any = None  # prompt_toolkit's, in tests
     output: Any = None
     _session: Session | None = None
     _prompt: Any = None
+    _next: str = ""  # a command that was typed during a burst
 
     def run(self) -> None:
         """Talk until the person leaves."""
@@ -104,13 +106,19 @@ class Repl:
 
     def _read(self) -> list[str] | str:
         """Return the lines of a burst, or a command; [] for an empty line."""
+        if self._next:
+            command, self._next = self._next, ""
+            return command
         lines: list[str] = []
         while True:
             text = self._ask(self._label(), quiet_s=self.burst_s if lines else None)
             if text is None or (lines and not text.strip()):
                 return lines
-            if not lines and text.startswith("/"):
-                return text.strip()
+            if text.startswith("/"):
+                if not lines:
+                    return text.strip()
+                self._next = text.strip()  # a command ends a burst, and comes after its answer
+                return lines
             if not text.strip():
                 return []
             lines.extend(line for line in text.splitlines() if line.strip())
@@ -234,7 +242,7 @@ class Repl:
         self.console.print()
 
     def _show_disclosure(self, text: str) -> None:
-        self.console.print(Text("  " + text, style="bold yellow"))
+        self.console.print(Padding(Text(text, style="bold yellow"), (0, 0, 0, 2)))
         self.console.print()
 
     # -- commands -----------------------------------------------------------------------------------------------------
@@ -360,11 +368,11 @@ class Repl:
             self._note("nothing you wrote comes near it")
         for memory in memories:
             head = f"{memory.ended_at:%d %b %Y}, to {self.contacts.shown(memory.contact)}"
-            self.console.print(Text(f"  {head}", style="dim"))
+            self._note(head)
             for bubble in memory.to[-2:]:
-                self.console.print(Text(f"    they: {bubble}", style="dim italic"))
+                self.console.print(Padding(Text(f"they: {bubble}", style="dim italic"), (0, 0, 0, 4)))
             for bubble in memory.bubbles:
-                self.console.print(Text(f"    you:  {bubble}"))
+                self.console.print(Padding(Text(f"you:  {bubble}"), (0, 0, 0, 4)))
         self.console.print()
 
     def _save(self, rest: str) -> None:
@@ -421,7 +429,7 @@ class Repl:
         self.console.print()
 
     def _note(self, text: str) -> None:
-        self.console.print(Text(f"  {text}", style="dim"))
+        self.console.print(Padding(Text(text, style="dim"), (0, 0, 0, 2)))
 
     def _width(self) -> int:
         return min(100, self.console.width or shutil.get_terminal_size().columns)

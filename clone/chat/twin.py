@@ -186,6 +186,10 @@ def as_turns(lines: Sequence[tuple[Role, Sequence[str]]]) -> list[Turn]:
     return turns
 
 
+# A model may say any byte; escape sequences have no business in a terminal, nor in a bubble.
+_UNSHOWABLE = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
 class _Track:
     """One candidate on its way from ids to bubbles."""
 
@@ -202,7 +206,7 @@ class _Track:
         self._n_tokens += 1
         control = self._tokens.control(token_id)
         if control is None:
-            yield from self._say(self._decoder.push(token_id))
+            yield from self._say(self._decoder.push(token_id).translate(_UNSHOWABLE))
         elif control is Control.BUBBLE:
             yield from self._close_bubble()
             if self.finish is None and self._bubbles[-1].strip():
@@ -215,7 +219,7 @@ class _Track:
         self.finish = self.finish or finish
 
     def _close_bubble(self) -> Iterator[Piece]:
-        yield from self._say(self._decoder.flush())
+        yield from self._say(self._decoder.flush().translate(_UNSHOWABLE))
         if self.finish is None:
             yield from self._show(self._held.flush())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from clone.cli.options import json_option, recipe_options
 
 if TYPE_CHECKING:
     from clone.chat.contacts import Contacts
+    from clone.chat.recall import Recall
     from clone.chat.runs import Run
     from clone.chat.session import Session
     from clone.chat.transcripts import Transcripts
@@ -68,7 +70,7 @@ def command(
     the newest finished run of this workspace.
     """
     from clone.chat.runs import find_run
-    from clone.cli.people import contacts_of
+    from clone.cli.people import known_contacts
     from clone.recipe import load_recipe
     from clone.workspace import Workspace
 
@@ -76,7 +78,7 @@ def command(
     recipe = load_recipe(recipe_path, [*overrides, *given])
     workspace = Workspace.here()
     run = find_run(workspace, recipe_name=recipe.name if recipe_path else None, run=run_name)
-    contacts = contacts_of(workspace, run.recipe_name)
+    contacts = known_contacts(workspace, run.recipe_name)
     contact = contacts.find(as_contact) if as_contact else None
 
     def load() -> Voice:
@@ -192,7 +194,7 @@ def _conversation(sitting: Sitting, voice: Future[Voice], save_to: Path | None, 
             with Archive.open(sitting.workspace.archive) as archive:
                 pace = learn_pace(archive)
 
-    def recall():  # type: ignore[no-untyped-def]
+    def recall() -> Recall:
         from clone.chat.recall import Recall
 
         return Recall(sitting.workspace.processed(sitting.run.recipe_name))
@@ -213,7 +215,7 @@ def _conversation(sitting: Sitting, voice: Future[Voice], save_to: Path | None, 
     ).run()
 
 
-def _in_background(load):  # type: ignore[no-untyped-def]
+def _in_background(load: Callable[[], Voice]) -> Future[Voice]:
     """Return the future of what `load` returns, begun in a thread that does not keep the process alive."""
     future: Future[Voice] = Future()
 
