@@ -1,6 +1,7 @@
 """The message store: one SQLite file for every source and account, and the only place with SQL for messages.
 
-    accounts ─┬─ chats ─┬─ messages ── versions     what a message said before it was edited
+    accounts ─┬─ chats ─┬─ messages ┬─ versions     what a message said at other times
+              │         │           └─ raws         the source's own payload, one for each format it was seen in
               │         ├─ cursors                  how far a chat has been read
               │         └─ gaps                     messages that were seen and could not be read, each with its reason
               └─ people                             names, for scrubbing
@@ -22,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clone.errors import DataError, StageMissing
-from clone.records import Account, Chat, ChatKind, Kind, Message
+from clone.records import Account, Chat, ChatKind, Kind, Message, Person
 
 SCHEMA_VERSION = 1
 
@@ -41,11 +42,15 @@ CREATE TABLE people (
 CREATE TABLE messages (
     chat_pk INTEGER NOT NULL REFERENCES chats, message_id INTEGER NOT NULL, sender_id TEXT NOT NULL,
     sent_at INTEGER NOT NULL, text TEXT NOT NULL, kind TEXT NOT NULL, reply_to INTEGER, edited_at INTEGER,
-    is_forwarded INTEGER NOT NULL, is_outgoing INTEGER NOT NULL, deleted_at INTEGER, raw BLOB,
+    is_forwarded INTEGER NOT NULL, is_outgoing INTEGER NOT NULL, deleted_at INTEGER,
     PRIMARY KEY (chat_pk, message_id)) WITHOUT ROWID;
+CREATE TABLE formats (format_pk INTEGER PRIMARY KEY, format TEXT NOT NULL UNIQUE);
+CREATE TABLE raws (
+    chat_pk INTEGER NOT NULL, message_id INTEGER NOT NULL, format_pk INTEGER NOT NULL REFERENCES formats,
+    raw BLOB NOT NULL, PRIMARY KEY (chat_pk, message_id, format_pk)) WITHOUT ROWID;
 CREATE TABLE versions (
-    chat_pk INTEGER NOT NULL, message_id INTEGER NOT NULL, edited_at INTEGER, text TEXT NOT NULL, kind TEXT NOT NULL,
-    raw BLOB, PRIMARY KEY (chat_pk, message_id, edited_at, text)) WITHOUT ROWID;
+    chat_pk INTEGER NOT NULL, message_id INTEGER NOT NULL, edited_at INTEGER NOT NULL, text TEXT NOT NULL,
+    kind TEXT NOT NULL, raw BLOB, PRIMARY KEY (chat_pk, message_id, edited_at, text)) WITHOUT ROWID;
 CREATE TABLE cursors (chat_pk INTEGER PRIMARY KEY REFERENCES chats, message_id INTEGER NOT NULL);
 CREATE TABLE gaps (
     chat_pk INTEGER NOT NULL REFERENCES chats, message_id INTEGER NOT NULL, why TEXT NOT NULL,
@@ -54,6 +59,10 @@ CREATE TABLE imports (
     sha256 TEXT NOT NULL, file_name TEXT NOT NULL, source TEXT NOT NULL, imported_at INTEGER NOT NULL,
     n_messages INTEGER NOT NULL, PRIMARY KEY (sha256)) WITHOUT ROWID;
 """
+
+
+# chat_pk, message_id, sender_id, sent_at, text, kind, reply_to, edited_at, is_forwarded, is_outgoing
+_Row = tuple[int, int, str, int, str, str, int | None, int | None, bool, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,7 @@ class Archive:
         self._db = connection
         self._path = path
         self._chat_pks: dict[tuple[str, str, str], int] = {}
+        self._format_pks: dict[str, int] = {}
 
     @classmethod
     def create(cls, path: Path) -> Archive:
@@ -162,6 +172,7 @@ class Archive:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
         self._chat_pks.clear()
+        self._format_pks.clear()
 
     def put_account(self, account: Account) -> None:
         """Remember an account. A field that is empty here never erases one that is known."""
@@ -197,61 +208,120 @@ class Archive:
             ),
         )
 
+    def put_person(self, person: Person) -> None:
+        """Remember how somebody in an account's chats is called. Empty fields never erase known ones."""
+        self._db.execute(
+            """INSERT INTO people (account_pk, person_id, name, username, phone)
+            VALUES ((SELECT account_pk FROM accounts WHERE source = ? AND account_id = ?), ?, ?, ?, ?)
+            ON CONFLICT (account_pk, person_id) DO UPDATE SET name = iif(excluded.name = '', name, excluded.name),
+              username = iif(excluded.username = '', username, excluded.username),
+              phone = iif(excluded.phone = '', phone, excluded.phone)
+            WHERE (excluded.name NOT IN ('', name)) OR (excluded.username NOT IN ('', username))
+              OR (excluded.phone NOT IN ('', phone))""",
+            (person.source, person.account_id, person.person_id, person.name, person.username, person.phone),
+        )
+
     def put_messages(
-        self, chat: Chat, messages: Iterable[tuple[Message, bytes | None]], *, fills_holes_only: bool = False
+        self,
+        chat: Chat,
+        messages: Iterable[tuple[Message, bytes | None]],
+        *,
+        raw_format: str = "",
+        fills_holes_only: bool = False,
     ) -> PageCount:
         """Add messages of a chat already put, each with the source's own payload, and say what became of them.
 
-        A message that is known with another text becomes an edit: the old text moves to the versions. With
-        `fills_holes_only` (imports) a known message stays as it is.
+        `raw_format` names what the payloads are written in (and by which version); a message keeps one payload of each
+        format. A message that is known with another text becomes an edit: the old text moves to the versions. With
+        `fills_holes_only` (imports) a known text stays as it is, another one joins the versions, and only fields that
+        are empty are filled.
         """
         pk = self._chat_pk(chat)
-        rows = [
-            (
-                pk,
-                m.message_id,
-                m.sender_id,
-                int(m.sent_at.timestamp()),
-                m.text,
-                m.kind.value,
-                m.reply_to,
-                int(m.edited_at.timestamp()) if m.edited_at else None,
-                m.is_forwarded,
-                m.is_outgoing,
-                raw,
+        rows: list[_Row] = []
+        raws: list[tuple[int, int, int, bytes]] = []
+        format_pk = self._format_pk(raw_format)
+        for m, raw in messages:
+            rows.append(
+                (
+                    pk,
+                    m.message_id,
+                    m.sender_id,
+                    int(m.sent_at.timestamp()),
+                    m.text,
+                    m.kind.value,
+                    m.reply_to,
+                    int(m.edited_at.timestamp()) if m.edited_at else None,
+                    m.is_forwarded,
+                    m.is_outgoing,
+                )
             )
-            for m, raw in messages
-        ]
+            if raw is not None:
+                raws.append((pk, m.message_id, format_pk, raw))
         before = self._db.total_changes
         self._db.executemany(
             """INSERT OR IGNORE INTO messages (chat_pk, message_id, sender_id, sent_at, text, kind, reply_to, edited_at,
-            is_forwarded, is_outgoing, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            is_forwarded, is_outgoing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             rows,
         )
         n_new = self._db.total_changes - before
         n_edited = 0
-        if n_new < len(rows) and not fills_holes_only:
-            n_edited = sum(self._put_edit(row) for row in rows)
+        if n_new < len(rows):
+            n_edited = self._put_again(rows, raws, format_pk, fills_holes_only)
+        self._db.executemany("INSERT OR IGNORE INTO raws VALUES (?, ?, ?, ?)", raws)
+        if n_new:
+            self._db.execute(
+                """DELETE FROM gaps WHERE chat_pk = ?
+                AND message_id IN (SELECT message_id FROM messages WHERE chat_pk = ?)""",
+                (pk, pk),
+            )
         return PageCount(n_new, n_edited, len(rows) - n_new - n_edited)
 
-    def _put_edit(self, row: Sequence[object]) -> int:
-        pk, message_id, text, edited_at, raw = row[0], row[1], row[4], row[7], row[10]
+    def _put_again(
+        self, rows: Sequence[_Row], raws: Sequence[tuple[int, int, int, bytes]], format_pk: int, fills_holes_only: bool
+    ) -> int:
+        """Bring news about messages that are known; return how many of them were edited."""
+        heads = [row[:8] for row in rows]
+        if fills_holes_only:
+            self._db.executemany(
+                """INSERT OR IGNORE INTO versions SELECT ?1, ?2, coalesce(?8, 0), ?5, ?6, NULL FROM messages
+                WHERE chat_pk = ?1 AND message_id = ?2 AND ?5 <> '' AND text NOT IN ('', ?5)""",
+                heads,
+            )
+            n_edited = 0
+        else:
+            payloads = {raw[1]: raw[3] for raw in raws}
+            n_edited = sum(self._put_edit(row, payloads.get(row[1]), format_pk) for row in rows)
+        self._db.executemany(
+            """UPDATE messages SET sender_id = iif(sender_id = '', ?3, sender_id), text = iif(text = '', ?5, text),
+              reply_to = coalesce(reply_to, ?7), edited_at = iif(text IN ('', ?5), coalesce(edited_at, ?8), edited_at)
+            WHERE chat_pk = ?1 AND message_id = ?2 AND (
+              (sender_id = '' AND ?3 <> '') OR (text = '' AND ?5 <> '') OR (reply_to IS NULL AND ?7 IS NOT NULL)
+              OR (edited_at IS NULL AND ?8 IS NOT NULL AND text IN ('', ?5)))""",
+            heads,
+        )
+        return n_edited
+
+    def _put_edit(self, row: _Row, raw: bytes | None, format_pk: int) -> int:
+        pk, message_id, text, kind, edited_at = row[0], row[1], row[4], row[5], row[7]
         changed = self._db.execute(
-            """SELECT 1 FROM messages WHERE chat_pk = ? AND message_id = ? AND text <> ?
+            """SELECT 1 FROM messages WHERE chat_pk = ? AND message_id = ? AND text NOT IN ('', ?)
             AND coalesce(edited_at, 0) <= coalesce(?, 0)""",
             (pk, message_id, text, edited_at),
         ).fetchone()
         if not changed:
             return 0
         self._db.execute(
-            """INSERT OR IGNORE INTO versions SELECT chat_pk, message_id, coalesce(edited_at, 0), text, kind, raw
-            FROM messages WHERE chat_pk = ? AND message_id = ?""",
-            (pk, message_id),
+            """INSERT OR IGNORE INTO versions SELECT chat_pk, message_id, coalesce(edited_at, 0), text, kind,
+              (SELECT raw FROM raws WHERE chat_pk = ?1 AND message_id = ?2 AND format_pk = ?3)
+            FROM messages WHERE chat_pk = ?1 AND message_id = ?2""",
+            (pk, message_id, format_pk),
         )
         self._db.execute(
-            "UPDATE messages SET text = ?, edited_at = ?, kind = ?, raw = ? WHERE chat_pk = ? AND message_id = ?",
-            (text, edited_at, row[5], raw, pk, message_id),
+            "UPDATE messages SET text = ?, edited_at = ?, kind = ? WHERE chat_pk = ? AND message_id = ?",
+            (text, edited_at, kind, pk, message_id),
         )
+        if raw is not None:
+            self._db.execute("INSERT OR REPLACE INTO raws VALUES (?, ?, ?, ?)", (pk, message_id, format_pk, raw))
         return 1
 
     def put_cursor(self, chat: Chat, message_id: int) -> None:
@@ -286,6 +356,14 @@ class Archive:
     def accounts(self) -> list[Account]:
         rows = self._db.execute("SELECT source, account_id, name, username, phone FROM accounts ORDER BY account_pk")
         return [Account(*row) for row in rows]
+
+    def people(self) -> list[Person]:
+        """Return everybody that is named in any account's chats."""
+        rows = self._db.execute(
+            """SELECT source, account_id, person_id, p.name, p.username, p.phone
+            FROM people p JOIN accounts USING (account_pk) ORDER BY account_pk, person_id"""
+        )
+        return [Person(*row) for row in rows]
 
     def chats(self) -> list[ChatCount]:
         """Return every chat with its counts, largest first."""
@@ -345,6 +423,13 @@ class Archive:
             assert row is not None, "a chat is put before its messages"
             self._chat_pks[key] = int(row[0])
         return self._chat_pks[key]
+
+    def _format_pk(self, name: str) -> int:
+        if name not in self._format_pks:
+            self._db.execute("INSERT OR IGNORE INTO formats (format) VALUES (?)", (name,))
+            row = self._db.execute("SELECT format_pk FROM formats WHERE format = ?", (name,)).fetchone()
+            self._format_pks[name] = int(row[0])
+        return self._format_pks[name]
 
     def _set_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

@@ -14,7 +14,7 @@ def test_folders_and_files_are_private_under_any_umask(tmp_path: Path) -> None:
     try:
         path = tmp_path / "a" / "b" / "c.txt"
         with write_atomically(path) as stream:
-            stream.write("x")  # type: ignore[call-overload]
+            stream.write("x")
         make_private_folder(tmp_path / "d" / "e")
     finally:
         os.umask(before)
@@ -29,7 +29,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
     def write() -> None:
         with write_atomically(path) as stream:
-            stream.write("after")  # type: ignore[call-overload]
+            stream.write("after")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
