@@ -58,7 +58,9 @@ class Contacts:
         if known:
             raise UnknownContact(f"the twin knows no '{text}'.", "Did you mean " + " or ".join(known) + "?")
         some = ", ".join(self.shown(p) for p in self.pseudonyms[:5])
-        raise UnknownContact(f"the twin knows no '{text}'.", f"It knows {some}" + ("…" if len(self.pseudonyms) > 5 else "."))
+        raise UnknownContact(
+            f"the twin knows no '{text}'.", f"It knows {some}" + ("…" if len(self.pseudonyms) > 5 else ".")
+        )
 
     def shown(self, pseudonym: str) -> str:
         """Return how a contact is shown to the owner: by their own name for it where that is known."""

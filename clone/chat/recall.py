@@ -67,10 +67,7 @@ class Recall:
             ORDER BY bm25(said, 4.0, 1.0) LIMIT ?""",
             (query, n),
         )
-        return [
-            Memory(read_bubbles(r[0]), read_bubbles(r[1]), r[2], datetime.fromisoformat(r[3]))
-            for r in rows
-        ]
+        return [Memory(read_bubbles(r[0]), read_bubbles(r[1]), r[2], datetime.fromisoformat(r[3])) for r in rows]
 
 
 def _words(texts: Sequence[str]) -> list[str]:

@@ -28,7 +28,6 @@ from wcwidth import wcswidth, wcwidth
 from clone.chat.contacts import Contacts, UnknownContact
 from clone.chat.disclosure import LABEL
 from clone.chat.pace import Pace
-
 from clone.workspace import Workspace, write_atomically
 
 if TYPE_CHECKING:
@@ -318,10 +317,10 @@ class Repl:
             self._note("nothing to edit yet")
             return
         text = self._ask(self._label(), default="\n".join(before))
-        lines = [line for line in (text or "").splitlines() if line.strip()] or list(before)
-        for line in lines:
-            self._echo(line)
-        disclosure = session.say(lines)
+        said = [part for part in (text or "").splitlines() if part.strip()] or list(before)
+        for part in said:
+            self._echo(part)
+        disclosure = session.say(said)
         if disclosure is not None:
             self._show_disclosure(disclosure)
         else:
@@ -400,8 +399,8 @@ class Repl:
         after_first = last.wall_s - last.first_token_s
         rate = (last.n_tokens - len(last.replies)) / after_first if after_first > 0 else 0.0
         rows = {
-            "last reply": f"{last.n_tokens} tokens in {last.wall_s:.2f} s, the first after {last.first_token_s * 1000:.0f} ms"
-            + (f", then {rate:.0f} a second" if rate else ""),
+            "last reply": f"{last.n_tokens} tokens in {last.wall_s:.2f} s, "
+            f"the first after {last.first_token_s * 1000:.0f} ms" + (f", then {rate:.0f} a second" if rate else ""),
             "prompt": f"{last.n_prompt_tokens} tokens, {last.n_cached_tokens} of them still in the cache",
             "sitting": f"{len(session.answers)} replies, {n} tokens, {wall:.1f} s",
             "twin": self.title,
@@ -543,5 +542,3 @@ def answer_once(
                 on_text(part.bubble, part.text)
     assert answer is not None
     return answer.replies[0].bubbles, answer
-
-

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from clone.errors import DataError, HardwareError, ModelError, StageMissing
 from clone.lm.template import TEMPLATE_VERSION
-from clone.records import RunCard
 from clone.recipe import ChatRecipe
+from clone.records import RunCard
 from clone.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -142,15 +142,15 @@ def choose_device(name: str | None) -> torch.device:
     import torch
 
     if name is None or name == "auto":
-        if torch.cuda.is_available():
-            name = "cuda"
-        else:
-            name = "mps" if torch.backends.mps.is_available() else "cpu"
+        has_mps = torch.backends.mps.is_available()
+        name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise HardwareError(f"there is no usable device {name} here.", "Use --device cpu, or see clone doctor.") from error
+        raise HardwareError(
+            f"there is no usable device {name} here.", "Use --device cpu, or see clone doctor."
+        ) from error
     return device
 
 

@@ -55,9 +55,7 @@ class Session:
         """Yield the twin's next turn as it comes; the first candidate becomes a line when it is whole."""
         sampling = with_seed(self.sampling, self.n_attempts)
         self.n_attempts += 1
-        for part in self.voice.answer(
-            self.contact, turns_of(self.lines), sampling, n=n, stop=self.stop, cancel=cancel
-        ):
+        for part in self.voice.answer(self.contact, turns_of(self.lines), sampling, n=n, stop=self.stop, cancel=cancel):
             if isinstance(part, Answer):
                 self.answers.append(part)
                 if n == 1:

@@ -133,8 +133,10 @@ class Transcripts:
         return Conversation(
             row[0],
             datetime.fromtimestamp(row[1], UTC),
-            *row[2:],
-            lines=tuple(
+            row[2],
+            row[3],
+            row[4],
+            tuple(
                 Line(Role(r[0]), tuple(json.loads(r[1])), datetime.fromtimestamp(r[2], UTC), bool(r[3]), bool(r[4]))
                 for r in lines
             ),

@@ -144,9 +144,7 @@ def marks_of(tokens: Tokens) -> Marks:
     )
 
 
-def fit_prompt(
-    tokens: Tokens, contact: str, turns: Sequence[Turn], n_room: int
-) -> tuple[list[int], int]:
+def fit_prompt(tokens: Tokens, contact: str, turns: Sequence[Turn], n_room: int) -> tuple[list[int], int]:
     """Return the prompt for the person's next turn in at most `n_room` tokens, and how many turns it leaves out.
 
     The oldest whole turns go, a quarter of the room at a time: until that is used up again the prompts of later turns
@@ -257,7 +255,9 @@ class StopStrings:
         if found:
             shown, self._held = self._held[: min(found)], ""
             return shown, True
-        n_held = max((n for stop in self._stops for n in range(1, len(stop)) if self._held.endswith(stop[:n])), default=0)
+        n_held = max(
+            (n for stop in self._stops for n in range(1, len(stop)) if self._held.endswith(stop[:n])), default=0
+        )
         shown, self._held = self._held[: len(self._held) - n_held], self._held[len(self._held) - n_held :]
         return shown, False
 
@@ -265,5 +265,3 @@ class StopStrings:
         """Return what was held back: no stop string came of it."""
         shown, self._held = self._held, ""
         return shown
-
-

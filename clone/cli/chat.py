@@ -84,9 +84,7 @@ def command(
     def load() -> Voice:
         from clone.chat.runs import open_twin
 
-        return open_twin(
-            workspace, run, recipe.chat, base=base, adapter="last" if last else "best", device=device
-        )
+        return open_twin(workspace, run, recipe.chat, base=base, adapter="last" if last else "best", device=device)
 
     sitting = Sitting(workspace, recipe, run, contacts, contact, no_log, is_continued, stop)
     if message or as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -231,11 +229,9 @@ def _in_background(load: Callable[[], Voice]) -> Future[Voice]:
 
 def save(session: Session, path: Path, contact: str) -> None:
     """Write a conversation to a file of the person's choice."""
-    from typing import IO, cast
-
     from clone.chat.transcripts import write_jsonl, write_markdown
     from clone.workspace import write_atomically
 
     write = write_jsonl if path.suffix == ".jsonl" else write_markdown
     with write_atomically(path) as stream:
-        cast(IO[str], stream).write(write(session.lines, contact=contact, run=session.voice.name))
+        stream.write(write(session.lines, contact=contact, run=session.voice.name))

@@ -104,9 +104,7 @@ def test_before_any_run_it_says_what_to_type(workspace: Path, clone: Clone) -> N
 def test_a_contact_nobody_knows_gets_the_nearest_names(workspace: Path, clone: Clone) -> None:
     make_run(workspace)
     refused(clone("chat", "-m", "hey", "--as", "ambre"), "the twin knows no 'ambre'.", "Did you mean amber?", 2)
-    refused(
-        clone("chat", "-m", "hey", "--as", "Zoë"), "the twin knows no 'Zoë'.", "It knows amber, birch, cedar.", 2
-    )
+    refused(clone("chat", "-m", "hey", "--as", "Zoë"), "the twin knows no 'Zoë'.", "It knows amber, birch, cedar.", 2)
 
 
 def test_a_run_nobody_made_gets_the_nearest_ids(workspace: Path, clone: Clone) -> None:
@@ -159,9 +157,7 @@ def test_a_run_of_a_newer_version_is_refused_or_read(workspace: Path, clone: Clo
 def test_a_damaged_card_is_said(workspace: Path, clone: Clone) -> None:
     run = make_run(workspace)
     (run / "run.json").write_text("{")
-    refused(
-        clone("chat", "-m", "hey"), f"run.json of the run {RUN_ID} is damaged.", "Train again: clone finetune", 1
-    )
+    refused(clone("chat", "-m", "hey"), f"run.json of the run {RUN_ID} is damaged.", "Train again: clone finetune", 1)
 
 
 def test_a_file_that_is_no_adapter_is_refused(workspace: Path, clone: Clone) -> None:
@@ -196,7 +192,9 @@ def test_a_wrong_setting_is_said(workspace: Path, clone: Clone) -> None:
 
 def test_a_file_that_holds_no_transcripts_is_left_alone(workspace: Path, clone: Clone) -> None:
     make_run(workspace)
-    (workspace / "data" / "chats.sqlite").write_text("something else entirely, but long enough to be read as a page" * 20)
+    (workspace / "data" / "chats.sqlite").write_text(
+        "something else entirely, but long enough to be read as a page" * 20
+    )
     result = clone("chat", "-m", "hey")
     assert result.exit_code == 1
     assert "Error: chats.sqlite holds no conversations of clone" in result.stderr
