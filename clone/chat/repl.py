@@ -53,9 +53,9 @@ _TWIN = "twin"
 
 @dataclass
 class Repl:
-    """One sitting at the terminal. `voice` is still loading when the first prompt appears."""
+    """One sitting at the terminal. `load` is called in a thread once the first prompt can be seen."""
 
-    voice: Future[Voice]
+    load: Callable[[], Voice]
     make_session: Callable[[Voice, str], Session]
     contacts: Contacts
     contact: str
@@ -69,6 +69,8 @@ class Repl:
     console: Console = field(default_factory=lambda: Console(highlight=False))
     input: Any = None  # prompt_toolkit's, in tests
     output: Any = None
+    voice: Future[Voice] = field(default_factory=Future)
+    _loader: threading.Thread | None = None
     _session: Session | None = None
     _prompt: Any = None
     _next: str = ""  # a command that was typed during a burst
@@ -137,6 +139,7 @@ class Repl:
             quiet = 0.0
             while True:
                 await asyncio.sleep(0.05)
+                self._start_loading()  # not before the prompt is drawn: importing torch keeps the interpreter to itself
                 if self.voice.done() and self.voice.exception() is not None and not app.is_done:
                     app.exit(exception=cast(BaseException, self.voice.exception()))
                     return
@@ -177,7 +180,19 @@ class Repl:
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
+    def _start_loading(self) -> None:
+        if self._loader is None:
+            self._loader = threading.Thread(target=self._load, name="loading", daemon=True)
+            self._loader.start()
+
+    def _load(self) -> None:
+        try:
+            self.voice.set_result(self.load())
+        except BaseException as error:
+            self.voice.set_exception(error)
+
     def _wake(self) -> Session:
+        self._start_loading()
         if self._session is None:
             if not self.voice.done():
                 with self.console.status("waking up…", spinner="dots"):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import click
@@ -90,7 +88,7 @@ def command(
     if message or as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         _one_turn(sitting, load(), message, save_to, as_json)
     else:
-        _conversation(sitting, _in_background(load), save_to, realtime)
+        _conversation(sitting, load, save_to, realtime)
 
 
 class Sitting:
@@ -178,7 +176,7 @@ def _one_turn(sitting: Sitting, voice: Voice, message: tuple[str, ...], save_to:
         )
 
 
-def _conversation(sitting: Sitting, voice: Future[Voice], save_to: Path | None, realtime: bool) -> None:
+def _conversation(sitting: Sitting, load: Callable[[], Voice], save_to: Path | None, realtime: bool) -> None:
     from clone.chat.pace import Pace
     from clone.chat.repl import Repl
 
@@ -199,7 +197,7 @@ def _conversation(sitting: Sitting, voice: Future[Voice], save_to: Path | None, 
 
     earlier = sitting.earlier
     Repl(
-        voice=voice,
+        load=load,
         make_session=sitting.session,
         contacts=sitting.contacts,
         contact=sitting.contact,
@@ -211,20 +209,6 @@ def _conversation(sitting: Sitting, voice: Future[Voice], save_to: Path | None, 
         save_to=save_to,
         resumed=f"going on with {len(earlier.lines)} lines of {earlier.started_at:%d %b %Y}" if earlier else "",
     ).run()
-
-
-def _in_background(load: Callable[[], Voice]) -> Future[Voice]:
-    """Return the future of what `load` returns, begun in a thread that does not keep the process alive."""
-    future: Future[Voice] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(load())
-        except BaseException as error:
-            future.set_exception(error)
-
-    Thread(target=work, name="loading", daemon=True).start()
-    return future
 
 
 def save(session: Session, path: Path, contact: str) -> None:

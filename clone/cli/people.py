@@ -20,12 +20,12 @@ def known_contacts(workspace: Workspace, recipe_name: str) -> Contacts:
 
 def _real_names(workspace: Workspace) -> Mapping[str, str]:
     """Return the title of each contact's chat by pseudonym; {} where archive or key are gone."""
+    if not workspace.archive.exists() or not workspace.key.exists():
+        return {}
     from clone.archive import Archive
     from clone.prepare.pseudonyms import load_key, name_contacts
     from clone.records import ChatKind
 
-    if not workspace.archive.exists() or not workspace.key.exists():
-        return {}
     with Archive.open(workspace.archive) as archive:
         chats = [item.chat for item in archive.chats() if item.chat.kind is ChatKind.PERSON and item.n_outgoing]
     titles = {f"{chat.source}\0{chat.chat_id}": chat.title for chat in chats}

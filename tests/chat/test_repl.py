@@ -7,7 +7,6 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,12 +84,15 @@ class Table:
     pace: Pace | None = None
     log: bool = True
     session: Session | None = None
-    future: Future[Parrot] = field(default_factory=Future)
+    error: Exception | None = None
+
+    def load(self) -> Parrot:
+        if self.error:
+            raise self.error
+        return self.voice
 
     def type(self, *lines: str, gaps_s: float = 0.0, leaves: bool = True) -> str:
         """Type lines, leave, and return what was shown, without colours."""
-        if not self.future.done():
-            self.future.set_result(self.voice)
         out = io.StringIO()
 
         def make_session(voice: object, contact: str) -> Session:
@@ -105,7 +107,7 @@ class Table:
 
         with create_pipe_input() as pipe:
             repl = Repl(
-                voice=self.future,  # type: ignore[arg-type]
+                load=self.load,
                 make_session=make_session,
                 contacts=Contacts(("amber", "birch"), lambda: {"birch": "Anna Berg"}),
                 contact="amber",
@@ -283,7 +285,7 @@ def test_a_mistyped_command_gets_the_nearest(table: Table) -> None:
 
 
 def test_a_model_that_cannot_be_opened_ends_the_prompt_with_its_error(table: Table) -> None:
-    table.future.set_exception(ModelError("the base is gone."))
+    table.error = ModelError("the base is gone.")
     with pytest.raises(ModelError, match="the base is gone"):
         table.type(leaves=False)
 
