@@ -280,11 +280,12 @@ class Archive:
         self, rows: Sequence[_Row], raws: Sequence[tuple[int, int, int, bytes]], format_pk: int, fills_holes_only: bool
     ) -> int:
         """Bring news about messages that are known; return how many of them were edited."""
+        heads = [row[:8] for row in rows]
         if fills_holes_only:
             self._db.executemany(
                 """INSERT OR IGNORE INTO versions SELECT ?1, ?2, coalesce(?8, 0), ?5, ?6, NULL FROM messages
                 WHERE chat_pk = ?1 AND message_id = ?2 AND ?5 <> '' AND text NOT IN ('', ?5)""",
-                rows,
+                heads,
             )
             n_edited = 0
         else:
@@ -293,9 +294,10 @@ class Archive:
         self._db.executemany(
             """UPDATE messages SET sender_id = iif(sender_id = '', ?3, sender_id), text = iif(text = '', ?5, text),
               reply_to = coalesce(reply_to, ?7), edited_at = iif(text IN ('', ?5), coalesce(edited_at, ?8), edited_at)
-            WHERE chat_pk = ?1 AND message_id = ?2 AND ((sender_id = '' AND ?3 <> '') OR (text = '' AND ?5 <> '')
-              OR (reply_to IS NULL AND ?7 IS NOT NULL) OR (edited_at IS NULL AND ?8 IS NOT NULL AND text IN ('', ?5)))""",
-            rows,
+            WHERE chat_pk = ?1 AND message_id = ?2 AND (
+              (sender_id = '' AND ?3 <> '') OR (text = '' AND ?5 <> '') OR (reply_to IS NULL AND ?7 IS NOT NULL)
+              OR (edited_at IS NULL AND ?8 IS NOT NULL AND text IN ('', ?5)))""",
+            heads,
         )
         return n_edited
 

@@ -56,6 +56,9 @@ class PrepareRecipe(_Block):
     since: date | None = Field(None, description="Leave out messages before this day, UTC.")
     until: date | None = Field(None, description="Leave out messages from this day on, UTC.")
     min_session_messages: int = Field(2, ge=1, description="Leave out sessions with fewer messages.")
+    long_text_chars: int = Field(
+        100, ge=20, description="Texts at least this long count once: repeats and near repeats of them are left out."
+    )
     max_contact_share: float = Field(
         1.0, gt=0, le=1, description="Largest share of the examples that one contact may have; its oldest sessions go."
     )
@@ -70,9 +73,48 @@ class FinetuneRecipe(_Block):
     )
     epochs: float = Field(3.0, gt=0, description="Passes over the training examples.")
     max_steps: int | None = Field(None, ge=1, description="Stop after this many optimizer steps.")
-    learning_rate: float = Field(2e-4, gt=0, lt=1, description="Peak learning rate of AdamW.")
+    learning_rate: float | None = Field(
+        None, gt=0, lt=1, description="Peak learning rate of AdamW; by the base's size if not given (2e-4 from 1B on)."
+    )
+    min_learning_rate_share: float = Field(
+        0.1, ge=0, le=1, description="Where the cosine ends, as a share of the peak learning rate."
+    )
+    warmup_share: float = Field(
+        0.05, ge=0, lt=1, description="Share of the steps over which the rate rises to its peak."
+    )
+    weight_decay: float = Field(0.0, ge=0, lt=1, description="AdamW's weight decay.")
+    clip_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm at most.")
     lora_rank: int = Field(16, ge=1, le=1024, description="Rank of the LoRA matrices.")
     lora_alpha: float = Field(32.0, gt=0, description="LoRA scale: the update is multiplied by alpha / rank.")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on what the LoRA matrices read.")
+    lora_targets: list[Literal["attn.qkv", "attn.proj", "mlp.fc", "mlp.fc_1", "mlp.fc_2", "mlp.proj"]] = Field(
+        ["attn.qkv", "attn.proj", "mlp.fc", "mlp.fc_1", "mlp.fc_2", "mlp.proj"],
+        min_length=1,
+        description="Layers that get LoRA matrices: all linear ones unless given (those that the base has).",
+    )
+    max_sequence_tokens: int | None = Field(
+        None, ge=16, description="Longest sequence; the base's longest, 2048 at most, if not given."
+    )
+    row_tokens: int | None = Field(
+        None, ge=16, description="Tokens that go through the model at once; 8192 on a GPU, 2048 on a CPU, if not given."
+    )
+    step_tokens: int | None = Field(
+        None, ge=16, description="Tokens of an optimizer step; if not given, so that an epoch has about 32 steps."
+    )
+    evaluations: int = Field(10, ge=1, description="How often the held-out loss is measured, spread over the run.")
+    patience: int = Field(3, ge=0, description="Evaluations without a better held-out loss before stopping; 0: never.")
+    save_every_seconds: float = Field(60.0, ge=0, description="How often the state to resume from is saved.")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="What the frozen base computes in; auto is bf16 on a GPU and fp32 on a CPU."
+    )
+    frozen: Literal["same", "fp8"] = Field(
+        "same", description="How the frozen products are done: as `precision` says, or in fp8 (needs Hopper or newer)."
+    )
+    checkpointing: bool = Field(
+        False, description="Recompute activations in the backward pass: less memory, a third more time."
+    )
+    compile: bool | None = Field(None, description="Compile the blocks; on a GPU if not given.")
+    deterministic: bool = Field(False, description="Refuse kernels whose results vary from run to run.")
     seed: int = Field(0, ge=0, description="Seed of weights and order.")
 
 

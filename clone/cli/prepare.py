@@ -13,7 +13,7 @@ from clone.cli.options import json_option, recipe_options
 @click.command()
 @recipe_options
 @json_option
-@click.option("--workers", type=click.IntRange(1), default=None, help="Processes to use; by default one a core, 4 at most.")
+@click.option("--workers", type=click.IntRange(1), help="Processes to use; by default one a core, 4 at most.")
 def command(recipe_path: Path | None, overrides: tuple[str, ...], as_json: bool, workers: int | None) -> None:
     """Turn collected messages into training examples, with personal data out.
 
@@ -49,7 +49,9 @@ def command(recipe_path: Path | None, overrides: tuple[str, ...], as_json: bool,
     for notice in report.notices:
         say(notice, style="yellow")
     folder = workspace.show(workspace.processed(recipe.name))
-    say(f"{report.n_train:,} examples to train on, {report.n_validation:,} held out, {len(report.contacts):,} contacts.")
+    say(
+        f"{report.n_train:,} examples to train on, {report.n_validation:,} held out; {len(report.contacts):,} contacts."
+    )
     say(f"Lengths are in tokens of {report.tokenizer}. Written to {folder}/", style="dim")
     say(f"Next: clone finetune{f' {recipe_path}' if recipe_path else ''}")
 

@@ -13,14 +13,16 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from json.scanner import make_scanner
 from typing import IO, Any
 
 CHUNK_BYTES = 1 << 18
 MAX_VALUE_CHARS = 1 << 26
 
-_scan = json.JSONDecoder(strict=False).scan_once
+_scan = make_scanner(json.JSONDecoder(strict=False))  # type: ignore[arg-type]  # any context will do
+_BARE_WORD = re.compile(r"[^,\]}\n]*")
 _blank = re.compile(r"[ \t\r\n]*").match
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*("?)|[{}\[\]]', re.S)
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*("?)|[{}\[\]]', re.S)
 _ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\x([0-9A-Fa-f]{2})")
 _BARE_NAME = re.compile(r'(?<!\\)("document_id":\s*)(?![\s"{\[\d-])([^"\n]*?)(?=\s*(?:\n|\}|,\s*["\n]))')
 _EDGE = 16  # the longest token that a chunk's end can cut and the scanner blames before it: -Infinity, \\ud83d\\ude00
@@ -56,6 +58,7 @@ class JsonReader:
         self._n_lines_before = 0
         self.n_bytes = 0
         self.n_repaired = 0
+        self.n_lost = 0  # stretches between elements that are no JSON
 
     # -- walking ----------------------------------------------------------------------------------------------------
 
@@ -68,7 +71,7 @@ class JsonReader:
             if not self._fill():
                 return ""
 
-    def keys(self) -> Iterator[str]:
+    def members(self) -> Iterator[str]:
         """Yield the keys of the object that begins here; the value of each must be consumed."""
         self._take("{")
         if self.peek() == "}":
@@ -190,6 +193,7 @@ class JsonReader:
             return False
         if not mark:
             raise CutShort
+        self.n_lost += 1
         self._find_next()
         return True
 
@@ -209,35 +213,42 @@ class JsonReader:
         """Read a value that is wrong: find its end by its brackets, repair it, pass over it if that does not help."""
         line = self._n_lines_before + self._text.count("\n", 0, self._at) + 1
         text = self._outline()
-        if text is None:
-            self._at += 1
-            if self._resync is None:
-                raise NotJson
-            self._find_next_or_end()
-            return Broken(line), ""
-        mended = _BARE_NAME.sub(r'\1"\2"', _ESCAPE.sub(r"\g<1>\\u00\2", text))
-        try:
-            found = json.loads(mended, strict=False)
-        except (ValueError, RecursionError):
-            return Broken(line), ""
-        self.n_repaired += 1
-        return found, mended
-
-    def _find_next_or_end(self) -> None:
-        """Go to where the next element begins, or to the end of the stream, with a comma made up before it."""
+        if text is not None:
+            mended = _BARE_NAME.sub(r'\1"\2"', _ESCAPE.sub(r"\g<1>\\u00\2", text))
+            try:
+                found = json.loads(mended, strict=False)
+            except (ValueError, RecursionError):
+                self._look_inside(text)
+                return Broken(line), ""
+            self.n_repaired += 1
+            return found, mended
+        if self._resync is None:
+            raise NotJson if not self._is_over else CutShort
+        self._at += 1
         try:
             self._find_next()
         except CutShort:
             self._at = len(self._text)
-            return
-        self._text = "," + self._text[self._at :]
+        else:
+            self._pretend_comma(self._at)
+        return Broken(line), ""
+
+    def _look_inside(self, text: str) -> None:
+        """Go back to where another element begins inside what looked like one (a quote was missing)."""
+        inner = self._resync.search(text, 1) if self._resync else None
+        if inner:
+            self._pretend_comma(self._at - len(text) + inner.start())
+
+    def _pretend_comma(self, at: int) -> None:
+        self._n_lines_before += self._text.count("\n", 0, at)
+        self._text = "," + self._text[at:]
         self._at = 0
 
     def _outline(self) -> str | None:
         """Step over the value that begins here, judged by brackets and quotes alone, and return its text."""
         at, depth = self._at, 0
         if self._text[at] not in '{["':  # a bare word
-            word = re.compile(r"[^,\]}\n]*").match(self._text, at)
+            word = _BARE_WORD.match(self._text, at)
             assert word is not None
             if word.end() == at:
                 return None
@@ -264,5 +275,3 @@ class JsonReader:
             at -= self._at
             if not self._fill():
                 return None
-
-

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import yaml
 
@@ -194,11 +194,7 @@ def _download(
         on_note(f"{name}: {total / 1e9:,.1f} GB from the hub, kept in its cache.")
         _check_space(total, target, name)
         on_progress("downloading", 0, None)
-        folder = Path(
-            snapshot_download(
-                name, revision=info.sha, allow_patterns=sorted(wanted), endpoint=endpoint, tqdm_class=None
-            )
-        )
+        folder = Path(snapshot_download(name, allow_patterns=sorted(wanted), endpoint=endpoint, tqdm_class=None))
     except GatedRepoError as error:
         raise HubError(
             f"{name} is gated: its authors ask you to accept their terms first.",
@@ -351,7 +347,7 @@ def _finish(work: Path, target: Path, *, name: str, files: list[str], is_head_ti
         "revision": revision,
     }
     with write_atomically(work / "base.json") as stream:
-        cast(IO[str], stream).write(json.dumps(card, indent=1))
+        stream.write(json.dumps(card, indent=1))
     if target.exists() and not (target / "base.json").exists():
         shutil.rmtree(target)  # what an interrupted conversion of an older clone left
     work.rename(target)

@@ -111,6 +111,8 @@ def fields_for(name: str, hf: Mapping[str, Any]) -> dict[str, Any]:
         fields["n_query_groups"] = fields["n_head"]
     if "layer_types" in hf and fields.get("sliding_window_size") is not None:
         fields["sliding_window_indices"] = [int(t == "sliding_attention") for t in hf["layer_types"]]
+        if fields.get("rope_indices") is not None:  # Gemma 3 rotates its local layers by a base of their own
+            fields["rope_indices"] = fields["sliding_window_indices"]
     _set_rope(fields, hf, kind)
     if "vocab_size" in hf:
         fields["vocab_size"] = fields["padded_vocab_size"] = hf["vocab_size"]

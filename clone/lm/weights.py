@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -146,7 +145,7 @@ def save_adapter(path: Path, model: Transformer, meta: AdapterMeta) -> None:
     """Write the adapter of `model`, or leave what was there."""
     tensors = {name: p.detach().float().cpu().contiguous() for name, p in adapter_parameters(model).items()}
     with write_atomically(path, binary=True) as stream:
-        cast(IO[bytes], stream).write(save(tensors, {key: str(value) for key, value in asdict(meta).items()}))
+        stream.write(save(tensors, {key: str(value) for key, value in asdict(meta).items()}))
 
 
 def read_adapter(path: Path) -> Adapter:

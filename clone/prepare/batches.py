@@ -13,38 +13,32 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
+from clone.prepare.clean import COPIED
+from clone.prepare.duplicates import Sketches, sketch
 from clone.prepare.examples import Measured, build_examples
 from clone.prepare.lengths import Lengths
+from clone.prepare.pii import FAILED_TEXT, LiteralIndex, Literals, Scrubbed, ScrubCounts
 from clone.prepare.sessions import Line, Standing, merge_turns
 from clone.records import Example
 
 A = TypeVar("A")
 B = TypeVar("B")
 
-FAILED_TAG = "[UNREADABLE]"
-
-
-class ScrubbedText(Protocol):
-    """A message after scrubbing."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def failed(self) -> bool: ...
-    @property
-    def has_secret(self) -> bool: ...
-
 
 class Scrubs(Protocol):
-    """What takes personal data out of consecutive messages of one chat."""
+    """What takes personal data out of consecutive messages of one chat (`clone.prepare.pii.Scrubber`)."""
 
-    def scrub_chat(self, texts: Sequence[str]) -> Sequence[ScrubbedText]: ...
+    def scrub_chat(self, texts: Sequence[str]) -> list[Scrubbed]: ...
+
+    def second_pass(
+        self, texts: Sequence[str], scrubbed: Sequence[Scrubbed], index: LiteralIndex
+    ) -> list[Scrubbed]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +60,32 @@ class Settings:
     """What a worker needs to know."""
 
     folder: Path  # where batches lie between the passes
-    tokenizer: Path
+    tokenizer: Path | None
     max_context_tokens: int
+    long_text_chars: int
     build_scrubber: Callable[[], Scrubs]
+
+
+@dataclass(frozen=True, slots=True)
+class Scrubbing:
+    """What the first pass tells of a batch: counts, and of its long texts where, when and whose they are."""
+
+    number: int
+    n_messages: int
+    n_failed: int
+    literals: Literals  # values to be looked for in every batch
+    long: list[int]
+    at: list[int]
+    is_mine: list[bool]
+    sketches: Sketches
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOrder:
+    """Which batch the second pass should build, and which of its messages repeat others."""
+
+    number: int
+    repeats: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +106,7 @@ class Built:
     number: int
     sessions: list[SessionPart]
     dropped: Counter[str] = field(default_factory=Counter)
+    scrub: ScrubCounts = field(default_factory=ScrubCounts)
 
 
 class Worker:
@@ -96,42 +114,41 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._scrubber: Scrubs | None = None
-        self._lengths: Lengths | None = None
+        self._made_scrubber: Scrubs | None = None
+        self._made_lengths: Lengths | None = None
+        self._made_index: LiteralIndex | None = None
 
-    def scrub(self, batch: Batch) -> Counter[str]:
-        """Leave the batch scrubbed in the folder; return counts."""
-        if self._scrubber is None:
-            self._scrubber = self._settings.build_scrubber()
-        counts: Counter[str] = Counter()
-        standings = list(batch.standings)
-        texts: list[str] = []
-        for i, scrubbed in enumerate(self._scrubber.scrub_chat(batch.texts)):
-            text = scrubbed.text.strip()
-            if scrubbed.failed or not text:
-                standings[i] = Standing.FAILED
-                counts["failed"] += 1
-            elif scrubbed.has_secret:
-                standings[i] = Standing.SECRET
-            texts.append(text or FAILED_TAG)
-        assert len(texts) == len(batch.texts), "every message comes back from scrubbing"
-        counts["messages"] += len(texts)
+    def scrub(self, batch: Batch) -> Scrubbing:
+        """Leave the batch and what was found in it in the folder; return what all batches must know of each other."""
+        scrubbed = self._scrubber().scrub_chat(batch.texts)
+        assert len(scrubbed) == len(batch.texts), "every message comes back from scrubbing"
+        literals = Literals()
+        changed = {}
+        for i, (text, item) in enumerate(zip(batch.texts, scrubbed, strict=True)):
+            if item.findings or item.failed:
+                changed[i] = item
+                literals.collect(text, item)
         with batch_path(self._settings.folder, batch.number).open("wb") as stream:
-            pickle.dump(replace(batch, texts=texts, standings=standings), stream, protocol=5)
-        return counts
+            pickle.dump((batch, changed), stream, protocol=5)
+        long = [i for i, text in enumerate(batch.texts) if len(text) >= self._settings.long_text_chars]
+        return Scrubbing(
+            number=batch.number,
+            n_messages=len(scrubbed),
+            n_failed=sum(item.failed for item in changed.values()),
+            literals=literals,
+            long=long,
+            at=[batch.at[i] for i in long],
+            is_mine=[batch.is_mine[i] for i in long],
+            sketches=sketch([batch.texts[i] for i in long]),
+        )
 
-    def build(self, number: int) -> Built:
+    def build(self, order: BuildOrder) -> Built:
         """Turn a scrubbed batch into examples, left in the folder; return what each session holds."""
-        if self._lengths is None:
-            self._lengths = Lengths(self._settings.tokenizer)
-        path = batch_path(self._settings.folder, number)
-        with path.open("rb") as stream:
-            batch: Batch = pickle.load(stream)
-        path.unlink()
-        lengths = self._lengths.count(batch.texts)
-        n_header = self._lengths.count([batch.contact])[0] + 2
-        built = Built(number, [])
-        with examples_path(self._settings.folder, number).open("wb") as out:
+        built = Built(order.number, [])
+        batch = self._finish_scrubbing(order, built.scrub)
+        lengths = self._lengths().count(batch.texts)
+        n_header = self._lengths().count([batch.contact])[0] + 2
+        with examples_path(self._settings.folder, order.number).open("wb") as out:
             for session_id, first, last in zip(
                 batch.session_ids, batch.starts, [*batch.starts[1:], len(batch.texts)], strict=True
             ):
@@ -149,6 +166,44 @@ class Worker:
                 ended_at = datetime.fromtimestamp(batch.at[last - 1], UTC)
                 built.sessions.append(SessionPart(session_id, batch.contact, ended_at, n_examples, n_bytes))
         return built
+
+    def _finish_scrubbing(self, order: BuildOrder, counts: ScrubCounts) -> Batch:
+        """Return a batch with the values that any batch gave away masked, and repeats replaced."""
+        path = batch_path(self._settings.folder, order.number)
+        with path.open("rb") as stream:
+            batch, changed = cast("tuple[Batch, dict[int, Scrubbed]]", pickle.load(stream))
+        path.unlink()
+        first = [changed.get(i) or Scrubbed(text) for i, text in enumerate(batch.texts)]
+        for i, item in enumerate(self._scrubber().second_pass(batch.texts, first, self._index())):
+            counts.add(item)
+            text = item.text.strip()
+            batch.texts[i] = text or FAILED_TEXT
+            if item.failed or not text:
+                batch.standings[i] = Standing.FAILED
+            elif item.has_secret:
+                batch.standings[i] = Standing.SECRET
+        for i in order.repeats:
+            batch.texts[i] = COPIED
+            batch.standings[i] = Standing.SHOWN
+        return batch
+
+    # Each made when it is first needed: a worker of the first pass needs no tokenizer.
+
+    def _scrubber(self) -> Scrubs:
+        if self._made_scrubber is None:
+            self._made_scrubber = self._settings.build_scrubber()
+        return self._made_scrubber
+
+    def _lengths(self) -> Lengths:
+        if self._made_lengths is None:
+            self._made_lengths = Lengths(self._settings.tokenizer)
+        return self._made_lengths
+
+    def _index(self) -> LiteralIndex:
+        if self._made_index is None:
+            with literals_path(self._settings.folder).open("rb") as stream:
+                self._made_index = LiteralIndex(cast(Literals, pickle.load(stream)))
+        return self._made_index
 
 
 def _measure(batch: Batch, lengths: Sequence[int], first: int, last: int) -> Iterator[Measured]:
@@ -170,13 +225,20 @@ def write_example(example: Example) -> bytes:
         "instruction": example.instruction,
         "context": example.context,
         "response": example.response,
-        "ended_at": example.ended_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "ended_at": example.ended_at.isoformat(),
     }
-    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    return _JSON.encode(value).encode() + b"\n"
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 def batch_path(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.batch"
+
+
+def literals_path(folder: Path) -> Path:
+    return folder / "literals"
 
 
 def examples_path(folder: Path, number: int) -> Path:
@@ -196,14 +258,14 @@ def _start(settings: Settings) -> None:
     _worker = Worker(settings)
 
 
-def _scrub(batch: Batch) -> Counter[str]:
+def _scrub(batch: Batch) -> Scrubbing:
     assert _worker is not None
     return _worker.scrub(batch)
 
 
-def _build(number: int) -> Built:
+def _build(order: BuildOrder) -> Built:
     assert _worker is not None
-    return _worker.build(number)
+    return _worker.build(order)
 
 
 class Crew:
@@ -214,11 +276,11 @@ class Crew:
         self._pool = pool
         self._n_in_flight = n_workers * 2 + 1
 
-    def scrub(self, batches: Iterable[Batch]) -> Iterator[Counter[str]]:
+    def scrub(self, batches: Iterable[Batch]) -> Iterator[Scrubbing]:
         return self._run(self._alone.scrub, _scrub, batches)
 
-    def build(self, numbers: Iterable[int]) -> Iterator[Built]:
-        return self._run(self._alone.build, _build, numbers)
+    def build(self, orders: Iterable[BuildOrder]) -> Iterator[Built]:
+        return self._run(self._alone.build, _build, orders)
 
     def _run(self, here: Callable[[A], B], there: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         if self._pool is None:

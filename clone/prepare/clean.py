@@ -102,7 +102,7 @@ def is_links_only(text: str) -> bool:
 
 
 def is_copied(text: str) -> bool:
-    """Whether a text carries the marks of one that was pasted: a messenger's copy header, quote signs, code or a log."""
+    """Whether a text has the marks of one that was pasted: a messenger's copy header, quote signs, code or a log."""
     if "\n" not in text:
         return text[:1] == "[" and _COPY_HEADER.match(text) is not None
     if _COPY_HEADER.search(text):

@@ -10,10 +10,21 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from clone.lm.template import write_bubbles, write_context
 from clone.prepare.sessions import Said
 from clone.records import Example, Role, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """A turn that later turns see, written once."""
+
+    turn: Turn
+    barred: str
+    length: int
+    lines: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +55,19 @@ def build_examples(
     the contexts of a session go on nesting. `n_header` is the length of the template's header. Why a turn of the person
     made no example is counted in `dropped`.
     """
-    before: list[Measured] = []
+    before: list[_Before] = []
     n_before = n_header
-    for item in turns:
-        said = item.said
-        item, was_cut = cut_turn(item, max_context_tokens - n_header)
-        if said.turn.role is Role.ME:
-            asked = before[-1].said.barred if before and before[-1].said.turn.role is Role.THEM else ""
-            barred = said.barred or asked or ("longer than the context" if was_cut else "")
+    for whole in turns:
+        item, was_cut = cut_turn(whole, max_context_tokens - n_header)
+        turn = item.said.turn
+        if turn.role is Role.ME:
+            asked = before[-1].barred if before and before[-1].turn.role is Role.THEM else ""
+            barred = item.said.barred or asked or ("longer than the context" if was_cut else "")
             if barred:
                 dropped[barred] += 1
             else:
-                yield _example(before, item, session_id, contact), n_before
-        before.append(item)
+                yield _example(before, turn, item.said.ended_at, session_id, contact), n_before
+        before.append(_Before(turn, item.said.barred, item.length, write_context(contact, [turn])))
         n_before += item.length
         if n_before > max_context_tokens:
             while len(before) > 1 and n_before > max_context_tokens // 2:
@@ -79,14 +90,13 @@ def cut_turn(item: Measured, max_tokens: int) -> tuple[Measured, bool]:
     return Measured(Said(kept, item.said.ended_at, item.said.barred), item.n_tokens[-keep:]), True
 
 
-def _example(before: Sequence[Measured], reply: Measured, session_id: str, contact: str) -> Example:
-    turns = [item.said.turn for item in before]
+def _example(before: Sequence[_Before], reply: Turn, ended_at: datetime, session_id: str, contact: str) -> Example:
     instruction = ""
-    if turns and turns[-1].role is Role.THEM:
-        instruction = write_bubbles(turns.pop().bubbles)
-    context = write_context(contact, turns)
-    response = write_bubbles(reply.said.turn.bubbles)
-    ended_at = reply.said.ended_at
+    if before and before[-1].turn.role is Role.THEM:
+        instruction = write_bubbles(before[-1].turn.bubbles)
+        before = before[:-1]
+    context = "\n".join([item.lines for item in before])
+    response = write_bubbles(reply.bubbles)
     content = "\0".join((session_id, contact, ended_at.isoformat(), instruction, context, response))
     example_id = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
     return Example(example_id, session_id, contact, instruction, context, response, ended_at)

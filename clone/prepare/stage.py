@@ -9,6 +9,7 @@ Memory holds a few batches and one small record a session, never the messages.
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import tempfile
 from collections import Counter
@@ -17,14 +18,30 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
+
+import numpy as np
 
 from clone import __version__
 from clone.archive import Archive, ChatCount
 from clone.errors import DataError, GateFailed
-from clone.prepare.batches import Batch, Built, Crew, Scrubs, SessionPart, Settings, crew, examples_path
+from clone.prepare.batches import (
+    Batch,
+    BuildOrder,
+    Built,
+    Crew,
+    Scrubbing,
+    Scrubs,
+    SessionPart,
+    Settings,
+    crew,
+    examples_path,
+    literals_path,
+)
 from clone.prepare.clean import why_dropped, wording
+from clone.prepare.duplicates import find_repeats
 from clone.prepare.lengths import TokenizerFile, find_tokenizer
+from clone.prepare.pii import ContactChoice, KnownPerson, Literals, PiiSettings, Scrubber, ScrubCounts
 from clone.prepare.pseudonyms import keyed_id, load_key, name_contacts
 from clone.prepare.sessions import Standing, cut_sessions
 from clone.prepare.split import balance_contacts, choose_validation
@@ -32,7 +49,7 @@ from clone.recipe import PrepareRecipe
 from clone.records import ChatKind, Message, StepCount
 from clone.workspace import Workspace, hash_file, make_private_folder, write_atomically
 
-SCHEMA = "clone-examples-1"
+SCHEMA = 1
 MAX_FAILED_SHARE = 0.001  # of the messages, beyond which nothing is written
 _BATCH_MESSAGES = 4000
 _WORTH_A_CREW = 20_000  # messages; starting processes takes about as long as scrubbing so many
@@ -64,8 +81,7 @@ class _Counts:
     replies: Counter[str] = field(default_factory=Counter)
     n_messages: int = 0  # in the chats that are used
     n_kept: int = 0  # after cleaning and short sessions
-    n_worded: int = 0
-    scrub: Counter[str] = field(default_factory=Counter)
+    scrub: ScrubCounts = field(default_factory=ScrubCounts)
 
 
 def prepare(
@@ -80,8 +96,8 @@ def prepare(
 ) -> PrepareReport:
     """Make examples of everything in the archive, and return what became of it.
 
-    `base` is the base model whose tokens are counted. Raises StageMissing without an archive, DataError where no example
-    can come out, GateFailed where too many messages could not be scrubbed; then the files of before stay.
+    `base` is the base model whose tokens are counted. Raises StageMissing without an archive, DataError where no
+    example can come out, GateFailed where too many messages could not be scrubbed; then the files of before stay.
     """
     counts = _Counts()
     with Archive.open(workspace.archive) as archive:
@@ -90,15 +106,22 @@ def prepare(
         key = load_key(workspace.key)
         tokenizer = find_tokenizer(base, workspace.bases)
         folder = make_private_folder(workspace.processed(name))
+        people = _known_people(archive, {})
+        for left in folder.glob(".work.*"):  # of a run that was killed; it holds messages
+            shutil.rmtree(left, ignore_errors=True)
         work = Path(tempfile.mkdtemp(prefix=".work.", dir=folder))
         try:
             settings = Settings(
-                work, tokenizer.path, recipe.max_context_tokens, build_scrubber or _scrubber(archive, recipe, key)
+                folder=work,
+                tokenizer=tokenizer.path,
+                max_context_tokens=recipe.max_context_tokens,
+                long_text_chars=recipe.long_text_chars,
+                build_scrubber=build_scrubber or partial(Scrubber, _pii_settings(recipe), key=key, people=people),
             )
             is_large = sum(item.n_messages for item in chats) >= _WORTH_A_CREW
             with crew(settings, n_workers if is_large else 1) as team:
                 batches = _batches(archive, chats, recipe, key, counts)
-                built = _both_passes(team, batches, counts, on_progress)
+                built = _both_passes(team, batches, literals_path(work), counts, on_progress)
             sessions = [session for batch in built for session in batch.sessions]
             report, choice = _balance_and_split(sessions, recipe, counts, tokenizer)
             manifest = {
@@ -114,8 +137,37 @@ def prepare(
     return report
 
 
-def _scrubber(archive: Archive, recipe: PrepareRecipe, key: bytes) -> Callable[[], Scrubs]:
-    raise NotImplementedError
+def _known_people(archive: Archive, choices: Mapping[str, ContactChoice]) -> list[KnownPerson]:
+    """Return everybody whom the archive names: contacts, people in their chats, the person."""
+    names: dict[str, tuple[set[str], set[str], set[str]]] = {}
+
+    def note(person_id: str, name: str, username: str, phone: str) -> None:
+        known = names.setdefault(person_id, (set(), set(), set()))
+        for values, value in zip(known, (name, username.lstrip("@"), phone), strict=True):
+            if value:
+                values.add(value)
+
+    for account in archive.accounts():
+        note(f"{account.source}\0{account.account_id}", account.name, account.username, account.phone)
+    for item in archive.chats():
+        if item.chat.kind is ChatKind.PERSON:
+            note(_contact_id(item), item.chat.title, item.chat.username, item.chat.phone)
+    for person in archive.people():
+        note(f"{person.source}\0{person.person_id}", person.name, person.username, person.phone)
+    return [
+        KnownPerson(
+            person_id,
+            tuple(sorted(titles)),
+            tuple(sorted(usernames)),
+            tuple(sorted(phones)),
+            choices.get(person_id, ContactChoice.PSEUDONYMISE),
+        )
+        for person_id, (titles, usernames, phones) in sorted(names.items())
+    ]
+
+
+def _pii_settings(recipe: PrepareRecipe) -> PiiSettings:
+    return PiiSettings(allow=tuple(recipe.pii.allow), deny=tuple(recipe.pii.deny))
 
 
 # -- what goes in ---------------------------------------------------------------------------------------------------
@@ -195,8 +247,6 @@ def _add(batch: Batch, message: Message, counts: _Counts) -> None:
     counts.n_kept += 1
     if said.instead:
         counts.words[said.instead] += 1
-    else:
-        counts.n_worded += 1
     batch.at.append(int(message.sent_at.timestamp()))
     batch.is_mine.append(message.is_outgoing)
     batch.texts.append(said.text)
@@ -207,25 +257,47 @@ def _add(batch: Batch, message: Message, counts: _Counts) -> None:
 
 
 def _both_passes(
-    team: Crew, batches: Iterator[Batch], counts: _Counts, on_progress: OnProgress
+    team: Crew, batches: Iterator[Batch], literals_at: Path, counts: _Counts, on_progress: OnProgress
 ) -> list[Built]:
-    n_batches = 0
-    for scrubbed in team.scrub(batches):
-        n_batches += 1
-        counts.scrub.update(scrubbed)
-        on_progress("scrubbing", counts.scrub["messages"], None)
-    if counts.scrub["failed"] > MAX_FAILED_SHARE * counts.scrub["messages"]:
+    scrubbed: list[Scrubbing] = []
+    literals = Literals()
+    n_messages = n_failed = 0
+    for item in team.scrub(batches):
+        scrubbed.append(item)
+        literals.merge(item.literals)
+        n_messages += item.n_messages
+        n_failed += item.n_failed
+        on_progress("scrubbing", n_messages, None)
+    if n_failed > MAX_FAILED_SHARE * n_messages:
         raise GateFailed(
-            f"{counts.scrub['failed']:,} of {counts.scrub['messages']:,} messages could not be scrubbed "
-            f"(more than {MAX_FAILED_SHARE:.1%}): nothing was written.",
-            "This is a fault of clone, or of an optional name model: try --set prepare.pii.ner=none and report it.",
+            f"{n_failed:,} of {n_messages:,} messages could not be scrubbed (more than {MAX_FAILED_SHARE:.1%}): "
+            "nothing was written.",
+            "This is a fault of clone, or of a name model: try --set prepare.pii.ner=none, and report it.",
         )
+    with literals_at.open("wb") as stream:
+        pickle.dump(literals, stream, protocol=5)
     done: list[Built] = []
-    for built in team.build(range(n_batches)):
+    for built in team.build(_find_repeats(scrubbed, counts)):
         done.append(built)
         counts.replies.update(built.dropped)
-        on_progress("building examples", built.number + 1, n_batches)
+        counts.scrub.merge(built.scrub)
+        on_progress("building examples", built.number + 1, len(scrubbed))
     return done
+
+
+def _find_repeats(scrubbed: Sequence[Scrubbing], counts: _Counts) -> list[BuildOrder]:
+    """Return each batch's messages that repeat a long text that was sent before, in any chat."""
+    places = [(item.number, i) for item in scrubbed for i in item.long]
+    is_mine = [mine for item in scrubbed for mine in item.is_mine]
+    at = np.array([at for item in scrubbed for at in item.at], np.int64)
+    order = np.empty(len(places), np.int64)
+    order[np.argsort(at, kind="stable")] = np.arange(len(places))
+    repeats: dict[int, list[int]] = {item.number: [] for item in scrubbed}
+    for later, earlier in sorted(find_repeats(np.concatenate([item.sketches for item in scrubbed]), order).items()):
+        number, i = places[later]
+        repeats[number].append(i)
+        counts.words["copied" if is_mine[later] and not is_mine[earlier] else "repeated"] += 1
+    return [BuildOrder(number, found) for number, found in repeats.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +333,7 @@ def _balance_and_split(
         n_validation=n_validation,
         contacts=dict(sorted(contacts.items(), key=lambda item: (-item[1], item[0]))),
         tokenizer=tokenizer.name,
-        scrub={"n_messages": counts.scrub["messages"], "n_failed": counts.scrub["failed"]},
+        scrub=counts.scrub.as_json(),
         notices=_notices(kept, n_kept, n_validation),
     )
     return report, _Choice(left_out, validation)
@@ -277,7 +349,7 @@ def _steps(counts: _Counts, n_built: int, n_kept: int) -> list[StepCount]:
         step("chats", counts.n_messages, counts.chats),
         step("cleaning", n_clean, counts.cleaning),
         step("sessions", counts.n_kept, counts.sessions),
-        step("words", counts.n_worded, counts.words),
+        step("words", counts.n_kept - counts.words.total(), counts.words),
         step("replies", n_built, counts.replies),
         step("balance", n_kept, Counter({"contact over its share": n_built - n_kept})),
     ]
@@ -310,7 +382,7 @@ def _write(
         write_atomically(folder / "train.jsonl", binary=True) as train,
         write_atomically(folder / "validation.jsonl", binary=True) as validation,
     ):
-        copy_sessions(cast("IO[bytes]", train), cast("IO[bytes]", validation))
+        copy_sessions(train, validation)
     _write_json(folder / "report.json", asdict(report))
     files = {file: hash_file(folder / file) for file in ("train.jsonl", "validation.jsonl", "report.json")}
     _write_json(
@@ -341,4 +413,4 @@ def _copy_sessions(
 
 def _write_json(path: Path, value: Mapping[str, object]) -> None:
     with write_atomically(path) as stream:
-        stream.write(json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n")  # type: ignore[arg-type]
+        stream.write(json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from clone.archive import Archive
 from clone.prepare import PrepareReport, prepare
+from clone.prepare.pii import FAILED_TEXT, Entity, Finding, LiteralIndex, Scrubbed
 from clone.recipe import PrepareRecipe
 from clone.records import Account, Chat, ChatKind, Kind, Message
 from clone.workspace import Workspace
@@ -23,24 +24,22 @@ START = datetime(2024, 3, 1, 12, 0, tzinfo=UTC)
 SOURCE, ME = "telegram", "me-1"
 
 
-@dataclass(frozen=True)
-class Scrubbed:
-    text: str
-    failed: bool = False
-    has_secret: bool = False
-
-
 class SeeThrough:
     """Masks the word "hunter2", fails on "undecodable", and leaves everything else."""
 
     def scrub_chat(self, texts: Sequence[str]) -> list[Scrubbed]:
         return [self._scrub(text) for text in texts]
 
+    def second_pass(self, texts: Sequence[str], scrubbed: Sequence[Scrubbed], index: LiteralIndex) -> list[Scrubbed]:
+        return list(scrubbed)
+
     def _scrub(self, text: str) -> Scrubbed:
         if "undecodable" in text:
-            return Scrubbed("[UNREADABLE]", failed=True)
-        masked = re.sub("hunter2", "[PASSWORD]", text)
-        return Scrubbed(masked, has_secret=masked != text)
+            return Scrubbed(FAILED_TEXT, failed=True)
+        findings = tuple(
+            Finding(m.start(), m.end(), Entity.PASSWORD, 1.0, "test") for m in re.finditer("hunter2", text)
+        )
+        return Scrubbed(text.replace("hunter2", "[PASSWORD]"), findings)
 
 
 def message(text: str, *, mine: bool = False, at: datetime = START, **other: Any) -> Message:
@@ -97,9 +96,9 @@ class Chats:
 
 
 @pytest.fixture
-def chats(workspace: Path, byte_base: Path) -> Iterator[Chats]:
+def chats(workspace: Path, byte_base: Path) -> Chats:
     """A workspace whose archive is empty and whose base counts bytes."""
-    yield Chats(workspace)
+    return Chats(workspace)
 
 
 @pytest.fixture

@@ -6,13 +6,16 @@ from tests.prepare.conftest import START, Chats
 
 
 def test_a_reply_is_an_example_with_what_came_before(chats: Chats) -> None:
-    chats.say("ann", """
+    chats.say(
+        "ann",
+        """
         < hi
         < you there?
         > yes
         < good
         > what's up
-        > tell me""")
+        > tell me""",
+    )
     chats.prepare()
     examples = chats.read()
     name = examples[0]["contact"]
@@ -23,11 +26,14 @@ def test_a_reply_is_an_example_with_what_came_before(chats: Chats) -> None:
 
 
 def test_a_secret_is_never_a_target_and_stays_masked_in_later_contexts(chats: Chats, steps) -> None:
-    chats.say("ann", """
+    chats.say(
+        "ann",
+        """
         < password?
         > hunter2
         < thanks
-        > sure""")
+        > sure""",
+    )
     report = chats.prepare()
     examples = chats.read()
     assert [e["response"] for e in examples] == ["sure"]

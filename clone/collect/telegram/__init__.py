@@ -8,4 +8,5 @@
     parse.py       a Telegram message as a record
     live.py        the run: all dialogs into the archive
     drafts.py      an answer put into a draft
+    export.py      result.json, of every version
 """

@@ -1,0 +1,479 @@
+"""Passwords, codes, keys, seed phrases and links that open something.
+
+Passwords and codes have no shape of their own: a keyword says that one is near, and the value is the token in reach that
+looks most like one. Keys have shapes (after the keyword-gated rules of gitleaks, MIT; the patterns are ours).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from clone.prepare.pii.base import ChatRecognizer, Hit
+from clone.prepare.pii.types import Entity, Finding
+from clone.prepare.pii.values import is_latin, likeness
+from clone.prepare.pii.view import View
+from clone.prepare.pii.words import BIP39, Wake
+
+_B, _E = r"(?<![^\W_])(?:", r")(?![^\W_])"
+
+PASSWORD_KEYWORD = re.compile(
+    _B
+    + r"парол[ьяюеи]\w{0,2}|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|кодов\w+ слов\w+|контрольн\w+ слов\w+"
+    r"|passwords?|passw0rd|passwrd|pasword|passcode|passphrase|passkey|pass|pwd?|psw|passwd|pswd|creds|credentials"
+    r"|contrase[nñ]as?|claves?|mot de passe|mots de passe|mdp|motdepasse"
+    r"|passw[oö]r[td]e?s?|kennwort|zugangscode|pw|zugangsdaten"
+    r"|senhas?|palavra[- ]passe|parola(?: d'ordine|m|n[ıi]z|s[ıi])?|[sş]ifre(?:m|miz|si|n|niz)?"
+    r"|has[łl](?:o|a|em|e|u)|mật khẩu|mat khau|matkhau|mk|pass(?:word)? là|密码|密碼|口令|гасло"
+    + _E,
+    re.IGNORECASE,
+)
+_WEAK_PASSWORD = re.compile(r"pass|пасс?|пасы|claves?|mk|parola\w*|pw|şifre\w*|sifre\w*|has[łl]\w+", re.IGNORECASE)
+_NETWORK_KEYWORD = re.compile(
+    _B + r"wi-?fi|вай-?фа[йяюе]\w?|вафля|роутер\w{0,2}|router|wlan|wpa2?|ssid|hotspot|无线|вай фай|wi fi" + _E, re.IGNORECASE
+)
+_LOGIN_KEYWORD = re.compile(
+    _B
+    + r"(?:за|ло)?логин\w*|log ?-?in|logon|sign ?-?in|log into|зайди|заходи|войди|вход|входи|учетк\w+|учётк\w+|логпас\w*|unlock|credentials|creds"
+    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|登录|登陆|账号|роутер\w*|router|админк\w+|вхід|увійди|логінься|acc|акк|аккаунт\w*"
+    + _E,
+    re.IGNORECASE,
+)
+_DELIMITER = re.compile(r"""[\s"'«“(`*]*(?:(?:[:=→>]|->|=>|-|—|–|\bis\b|\bэто\b|\bes\b|\best\b|\bist\b|\blautet\b|\bé\b|\bè\b|\bto\b|\blà\b|\bla\b|是|为|：|"|«|`)[\s"'«“(`*:]*)+""")
+_TOKEN = re.compile(r"[^\s«»“”<>]+")
+_STRIP_LEFT = "\"'`«“(*[{:;,=-—–>→."
+_STRIP_RIGHT = "\"'`»”,;:)]}.…"
+_FILLER = frozenset(
+    """is это то от на для к ко в во у с вот там тут here the a an our my your his her is's новый новая старый мой твой наш такой тот same new old it it's its was now
+    es el la le les mon ma notre votre nouveau nueva nuevo mi tu su del de du d' pour para por do da dos das o a os novo nova ist lautet das der die für fuer neu neue mein dein unser
+    nowe jest to do moje nasze yeni bizim benim là của cho mới e è il lo per nuovo nuova mio tuo wifi wi-fi вайфай вайфая вайфаю вайфая: вайфай: wlan router роутера роутер netflix нетфликса нетфликс почты почта
+    новий твій мій наш від до для це mail email gmail icloud apple instagram инсты инста вк vk сайта сайт сайте account аккаунта акка аккаунт фото ноут ноутбук ноута компа комп pc laptop phone телефон
+    лови держи пиши записывай запиши запомни вводи введи попробуй вроде кажется примерно вроде-как probably maybe try use type enter just like actually actual one por_favor toma apunta prueba voilà tiens c'est cest
+    и and y et und e i oraz ve và still currently changed set updated поменял поменяла сменил сменила обновил сейчас теперь будет стоит был была 是 为""".split()
+)
+_NOT_A_VALUE = frozenset(
+    """wrong incorrect required needed same old new invalid expired reset changed correct missing protected manager again please pls plz ok okay the that this something anything nothing none not
+    yes no lol haha don't dont can't cant what which where who how when idk unknown secret safe strong weak too in on at for from with by you your me my our their it was were has have had will would should
+    забыл забыла забыли сменил сменила поменял поменяла не нет неверный неправильный старый новый тот тоже такой какой который где что как кто чей мой твой наш его её их если там тут надо нужно можно
+    подошел подошёл подходит работает придумаю скину напишу потом сейчас завтра вечером знаю помню помнишь знаешь помнит никому обычный прежний простой сложный вышлю отправлю пришлю сохранен сохранён запомни от для на
+    incorrecta correcta nueva nueva mala olvidé olvidada se me no que cual cuál incorrecto incorrect oublié perdu faux nouveau changé falsch richtig vergessen neu errata sbagliata nuova errada errado nova esqueci nowe złe zmienione
+    yanlış doğru yeni sai đúng mới quên rồi gì không nào wifi wi-fi facebook instagram netflix google gmail apple icloud steam spotify telegram whatsapp windows amazon paypal github discord zoom ps5
+    sure still pretty very been being done maybe also and or but because so then than just only""".split()
+)
+
+
+def _clean(token: str, start: int) -> tuple[str, int]:
+    """Return `token` without what punctuation hangs on it, and where it starts now."""
+    left = len(token) - len(token.lstrip(_STRIP_LEFT))
+    token = token[left:].rstrip(_STRIP_RIGHT)
+    if token and token[-1] in "!?" and not (len(token) > 2 and token[-1] == "!" and likeness(token[:-1]) >= 3):
+        token = token.rstrip("!?")
+    return token, start + left
+
+
+class PasswordRecognizer(ChatRecognizer):
+    """Passwords near the words that announce them."""
+
+    wake = Wake.PASSWORD
+    entities = (Entity.PASSWORD,)
+
+    def scan(self, view: View) -> Iterator[Hit]:
+        norm = view.norm
+        keywords = list(PASSWORD_KEYWORD.finditer(norm))
+        found = False
+        for i, keyword in enumerate(keywords):
+            stop = keywords[i + 1].start() if i + 1 < len(keywords) else len(norm)
+            hit = self._after(norm, keyword, stop)
+            if hit is None:
+                hit = self._before(norm, keywords[i - 1].end() if i else 0, keyword)
+            if hit is not None:
+                found = True
+                yield hit
+        if not found:
+            network = _NETWORK_KEYWORD.search(norm)
+            if network:
+                hit = self._after(norm, network, len(norm), is_network=True)
+                if hit is not None:
+                    found = True
+                    yield hit
+        if not found:
+            login = _LOGIN_KEYWORD.search(norm)
+            if login:
+                yield from self._strong(norm, login.end())
+
+    def _after(self, norm: str, keyword: re.Match[str], stop: int, is_network: bool = False) -> Hit | None:
+        is_weak = is_network or _WEAK_PASSWORD.fullmatch(keyword[0]) is not None
+        delimiter = _DELIMITER.match(norm, keyword.end())
+        has_delimiter = delimiter is not None and bool(delimiter[0].strip(" \n"))
+        is_colon = delimiter is not None and any(c in delimiter[0] for c in ":=→>：\"«`")
+        at = delimiter.end() if delimiter else keyword.end()
+        tokens = []
+        for match in _TOKEN.finditer(norm, at, stop):
+            token, start = _clean(match[0], match.start())
+            if token:
+                tokens.append((token, start))
+            if len(tokens) == 12:
+                break
+        best: tuple[float, str, int] | None = None
+        n_content = 0
+        for i, (token, start) in enumerate(tokens):
+            low = token.lower()
+            like = likeness(token)
+            near = n_content
+            if low not in _FILLER:
+                n_content += 1
+            value = 0.0
+            if like == 3:
+                value = 3.0 - near * 0.15
+            elif like == 2:
+                if near <= 1 and (not is_weak or has_delimiter or near == 0) and not _is_counted(norm, start + len(token)):
+                    value = 2.0 - near * 0.4 + (0.5 if has_delimiter else 0)
+            elif like == 1 and i == 0 and low not in _NOT_A_VALUE:
+                rest = norm[start + len(token) : stop].lstrip(" \"'`»”)").lstrip()
+                is_last = not rest or rest[0] in ",.;\n!" or rest[0] in "(:"
+                is_odd = is_latin(token) and view_is_cyrillic(norm)
+                if low in _FILLER:
+                    pass
+                elif is_colon and (is_last or is_odd):
+                    value = 1.2
+                elif has_delimiter and is_last and len(token) >= 5:
+                    value = 1.0 if not is_network else 0.0
+                elif is_odd and not is_network and len(token) >= 5:
+                    value = 1.0
+            if value and (best is None or value > best[0]):
+                best = (value, token, start)
+        if best is None or (is_weak and best[0] < 1):
+            return None
+        value, token, start = best
+        return Hit(start, start + len(token), Entity.PASSWORD, min(0.95, 0.5 + value * 0.15), "password.keyword")
+
+    def _before(self, norm: str, floor: int, keyword: re.Match[str]) -> Hit | None:
+        """`Rexy2015 is the password`."""
+        tokens = [_clean(m[0], m.start()) for m in _TOKEN.finditer(norm, floor, keyword.start())]
+        for token, start in reversed(tokens[-5:]):
+            if likeness(token) >= 3:
+                return Hit(start, start + len(token), Entity.PASSWORD, 0.7, "password.before")
+        return None
+
+    def _strong(self, norm: str, at: int) -> Iterator[Hit]:
+        """A login without the word password: what mixes letters and digits, the last of such tokens."""
+        last = None
+        n = 0
+        for match in _TOKEN.finditer(norm, at):
+            token, start = _clean(match[0], match.start())
+            n += 1
+            if n > 10:
+                break
+            if likeness(token) >= 3 and not re.fullmatch(r"[\w.]+", token.rstrip("!")) or (
+                likeness(token) >= 3 and re.search(r"\d", token) and re.search(r"[A-Za-zА-я]", token) and len(token) >= 7
+            ):
+                last = (token, start)
+        if last is not None:
+            yield Hit(last[1], last[1] + len(last[0]), Entity.PASSWORD, 0.6, "password.login")
+
+
+def view_is_cyrillic(norm: str) -> bool:
+    return any("\u0400" <= c <= "\u04ff" for c in norm)
+
+
+_COUNTED = re.compile(
+    r"\s*(?:[$€£¥₽%]|руб|р\b|к\b|k\b|тыс|грн|usd|eur|dollar|euro|zł|tl\b|lei|чел|людей|шт|раз|мин|час|сек|дн|год|лет|км|кг|мл|гб|мб|times|people|min|hours?|days?|years?|users|миллион|млн|reais|元|块|次|人|сообщен|символ|цифр|знак|digits|chars|characters|letters|букв)",
+    re.IGNORECASE,
+)
+
+
+def _is_counted(norm: str, end: int) -> bool:
+    """Return whether the number that ends here counts something: roubles, people, digits."""
+    return _COUNTED.match(norm, end) is not None
+
+
+_CODE_KEYWORD = re.compile(
+    _B
+    + r"(?:пин|pin|пін)[- ]?(?:код\w{0,2}|codes?)?|код\w{0,3}|code|codes|codice|codici|c[oó]digos?|kod\w{0,3}|mã(?: xác (?:nhận|minh|thực))?|ma xac nhan|otp|tan|puk|2fa|tfa|mfa|cv[cv]2?|цвв|свв|cvv/cvc"
+    r"|домофон\w*|сигнализаци\w+|сейф\w*|alarm\w*|alarme|digicode|verification|geheimzahl|zahlencode|t[üu]rcode|clave|验证码|驗證碼|校验码|动态码|门禁\w*|门锁|安全码|码|keypad|safe combo|lockbox|szyfr|passcode|şifre\w*|sifre\w*|onay kodu"
+    r"|one[- ]time|одноразов\w+|смс-?к\w*|смск\w+|три цифры(?: сзади)?|combination"
+    + _E,
+    re.IGNORECASE,
+)
+_CODE_VERB = re.compile(
+    _B
+    + r"(?:мне |тебе |вам |щас |сейчас )?(?:пришл[оаи]|пришёл|пришел|прислал\w*|надіслал\w*|прийшов|прийшло)|введи\w*|вводи|вбей|вбивай|продиктуй|підтверд\w+|подтвер\w+|enter|type in|verify|got sent|texted me|sms|смс\w*|эсэмэск\w+|введіть|gir|wpisz|bestätig\w+"
+    + _E,
+    re.IGNORECASE,
+)
+_NOT_A_CODE = re.compile(
+    r"ошибк|error|err\b|promo|промо|скидк|discount|coupon|купон|voucher|zip|postal|postcode|post ?code|почтов|индекс|стран|country|област|город|area|товар|dress|source|исходн|регион|подразделен|qr|bar ?code|штрих|vs ?code|code review|"
+    r"morse|морзе|окпо|оквэд|бик|status|http|exit|ответ|response|postleit|plz|código postal|codigo postal|code postal|kod poczt|posta kodu|cap\b|邮编|区号|линии|line|lines|строк|"
+    r"build|сборк|culture|genetic|генетич|descuento|réduction|remise|sconto|rabatt|rabat|indirim|giảm giá|khuyến mãi|优惠码|desconto|vùng|bưu chính|treasury|penal|уголовн|civil|commune|da vinci|versand|product|produkt|producto|"
+    r"notation|рейс|flight|sort code|swift|hex|color|colou?r|цвет|reserva|booking|брон|заказ|order|tracking|трек|версии|dialling",
+    re.IGNORECASE,
+)
+_CODE_VALUE = re.compile(r"(?<![\w.,:/+\-])[*#]?(?:\d[ -]?){2,8}\d[*#]?(?![\w])|(?<![\w.,:/+\-])[*#]*(?=\w*\d\w*\d)[A-Za-zА-Яа-яЁё]{0,2}\d{1,6}[A-Za-zА-Яа-яЁё*#]{1,2}\d{0,6}[*#]*(?![\w.,:]\w)|(?<![\w])[A-Z]{1,3}-\d{4,8}(?!\w)|(?<!\w)(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z0-9]{5,8}(?!\w)")
+_CVV = re.compile(r"(?<![^\W_])(?:cv[cv]2?|cvv/cvc|цвв|свв|сvv|cvn|код безопасности|security code|три цифры(?: сзади| с обратной стороны)?|安全码|código de seguridad|code de sécurité|cryptogramme|prüfziffer|código de segurança)\D{0,15}(\d{3,4})(?!\d)", re.IGNORECASE)
+
+
+class CodeRecognizer(ChatRecognizer):
+    """PINs, CVVs, door and alarm codes, one-time codes."""
+
+    wake = Wake.CODE | Wake.BANK
+    entities = (Entity.PIN, Entity.OTP)
+
+    def scan(self, view: View) -> Iterator[Hit]:
+        if not view.wake & (Wake.DIGITS | Wake.CJK):
+            return
+        norm = view.norm
+        for match in _CVV.finditer(norm):
+            yield Hit(match.start(1), match.end(1), Entity.PIN, 0.9, "pin.cvv")
+        if not view.wake & Wake.CODE:
+            return
+        for keyword in _CODE_KEYWORD.finditer(norm):
+            around = norm[max(0, keyword.start() - 14) : keyword.end() + 18]
+            if _NOT_A_CODE.search(around):
+                continue
+            value = self._value(norm, keyword.end(), min(len(norm), keyword.end() + 48)) or self._value_before(norm, keyword.start())
+            if value is None:
+                continue
+            entity = Entity.OTP if _OTP_LIKE.search(norm) and not _PIN_LIKE.search(keyword[0]) else Entity.PIN
+            yield Hit(*value, entity, 0.8, "code.keyword")
+        for verb in _CODE_VERB.finditer(norm):
+            value = self._value(norm, verb.end(), min(len(norm), verb.end() + 30), is_verb=True)
+            if value is not None and not _NOT_A_CODE.search(norm):
+                yield Hit(*value, Entity.OTP, 0.6, "otp.verb")
+
+    def _value(self, norm: str, start: int, stop: int, is_verb: bool = False) -> tuple[int, int] | None:
+        for match in _CODE_VALUE.finditer(norm, start, len(norm)):
+            if match.start() >= stop:
+                return None
+            digits = sum(c.isdigit() for c in match[0])
+            value_start, value_end = match.span()
+            raw = match[0]
+            if not 3 <= digits <= 9 and not (digits == 2 and len(raw) > 4):
+                continue
+            if is_verb and not (4 <= digits <= 8 and raw.isdigit()):
+                continue
+            if _is_counted(norm, value_end) or _NEAR_DATE.match(norm, max(0, value_start)):
+                continue
+            if is_verb and re.match(r"\s*(?:на карт|за |to |bonus|points|балл)", norm[value_end:]):
+                continue
+            return value_start, value_end
+        return None
+
+    def _value_before(self, norm: str, stop: int) -> tuple[int, int] | None:
+        last = None
+        for match in re.finditer(r"(?<![\w.,:/+\-])\d{4,8}(?=[\s,.\-–—:;!()]{1,4}(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)", norm[max(0, stop - 30) : stop]):
+            last = match
+        if last is None:
+            return None
+        base = max(0, stop - 30)
+        return base + last.start(), base + last.end()
+
+
+_NEAR_DATE = re.compile(r"\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d\d")
+_OTP_LIKE = re.compile(
+    r"пришл|прислал|смс|sms|эсэмэс|otp|одноразов|one[- ]time|verif|подтвержд|підтвердж|2fa|login code|authent|code is|вход|验证|驗證|xác|onay|doğrul|bestätig|vérif|potwierdz|weryf|conferma|confirma|whatsapp|telegram|google|введи",
+    re.IGNORECASE,
+)
+_PIN_LIKE = re.compile(r"пин|pin|пін|домоф|сигнал|сейф|alarm|digicode|cv|puk|gate|door|safe|keypad|lockbox", re.IGNORECASE)
+
+
+_KEYS: tuple[tuple[str, Entity, str], ...] = (
+    ("pem", Entity.PRIVATE_KEY, r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END)[\s\S])*(?:-----END [A-Z0-9 ]*-----)?"),
+    ("putty", Entity.PRIVATE_KEY, r"PuTTY-User-Key-File-\d[\s\S]*"),
+    ("age", Entity.PRIVATE_KEY, r"AGE-SECRET-KEY-1[0-9A-Z]{20,}"),
+    ("jwt", Entity.API_KEY, r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"),
+    ("openai", Entity.API_KEY, r"(?<![\w-])(?:sk|pk|rk)[-_](?:[A-Za-z0-9]{2,12}[-_])*[A-Za-z0-9_-]{16,}"),
+    ("github", Entity.API_KEY, r"(?<!\w)(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,})"),
+    ("gitlab", Entity.API_KEY, r"(?<!\w)gl(?:pat|dt|rt|ptt|soat|cbt|ft|oas)-[\w-]{16,}"),
+    ("slack", Entity.API_KEY, r"(?<!\w)(?:xox[abeoprs]-[\w-]{10,}|xapp-\d-[\w-]{10,})"),
+    ("aws", Entity.API_KEY, r"(?<!\w)(?:AKIA|ASIA|ABIA|ACCA|AGPA|AIDA|AROA)[A-Z0-9]{12,20}(?!\w)"),
+    ("google", Entity.API_KEY, r"(?<!\w)(?:AIza[\w-]{30,40}|ya29\.[\w-]{16,}|GOCSPX-[\w-]{20,}|1//0[\w-]{30,})"),
+    ("vendor", Entity.API_KEY, r"(?<!\w)(?:hf_|npm_|pypi-|dop_v1_|doo_v1_|shpat_|shpss_|shpca_|whsec_|gsk_|xai-|r8_|tvly-|pplx-|dckr_pat_|sntrys_|sntryu_|lin_api_|figd_|PMAK-|NRAK-|glc_|glsa_|ATATT3|SK|AC|key-|y0_|t1\.|AQVN|ntn_|secret_|rnd_|fo1_|nvapi-|sq0[a-z]{3}-|EAA[A-Z]|vk1\.a\.|SG\.|lsv2_|phc_|pul-|hvs\.|ops_|dp\.pt\.|tskey-|CFPAT-|atlasv1\.|rdme_|patq?[A-Za-z0-9]{14}\.)[\w.\-]{16,}(?!\w)"),
+    ("telegram", Entity.API_KEY, r"(?<![\w:])\d{7,11}:[A-Za-z0-9_-]{30,40}(?!\w)"),
+    ("discord", Entity.API_KEY, r"(?<!\w)[A-Za-z0-9_-]{20,30}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{25,40}(?!\w)"),
+    ("bearer", Entity.API_KEY, r"(?i:(?<=bearer )|(?<=authorization: )|(?<=basic ))[\w.\-+/=]{16,}"),
+)
+_KEY = re.compile("|".join(f"(?P<{name}>{pattern})" for name, _, pattern in _KEYS))
+_KEY_ENTITY = {name: entity for name, entity, _ in _KEYS}
+_KEYWORD_KEY = re.compile(
+    r"(?:api|апи|secret|token|токен\w*|access|auth|private|приватн\w+|секрет\w*|license|лиценз\w+|clé|clave|llave|chave|chiave|klucz|anahtar\w*|密钥|schlüssel|khóa|ключ\w*|key|jeton)"
+    r"[\w\s:=\-'\"()]{0,24}?[\s:=\"'(]+([A-Za-z0-9][A-Za-z0-9_\-+/=.]{11,}[A-Za-z0-9=])",
+    re.IGNORECASE,
+)
+_ENV = re.compile(r"\b[A-Z][A-Z0-9_]*(?:KEY|TOKEN|SECRET|PASSWORD|PASS|PWD)\s*[=:]\s*[\"']?([^\s\"']{6,})")
+_RANDOM = re.compile(r"(?<![\w/@.\-+=%])[A-Za-z0-9_\-+]{24,}={0,2}(?![\w/@])")
+
+
+def looks_random(token: str) -> bool:
+    """Return whether a long token looks drawn, not written: cases and digits mixed throughout."""
+    has_lower = any(c.islower() for c in token)
+    has_upper = any(c.isupper() for c in token)
+    n_digits = sum(c.isdigit() for c in token)
+    changes = sum(_kind(a) != _kind(b) for a, b in zip(token, token[1:], strict=False))
+    return has_lower and has_upper and n_digits >= 2 and changes >= len(token) // 4
+
+
+def _kind(char: str) -> int:
+    return 0 if char.islower() else 1 if char.isupper() else 2 if char.isdigit() else 3
+
+
+class KeyRecognizer(ChatRecognizer):
+    """API keys, tokens, private keys."""
+
+    wake = Wake.KEY | Wake.LONG
+    entities = (Entity.API_KEY, Entity.PRIVATE_KEY, Entity.PASSWORD)
+
+    def scan(self, view: View) -> Iterator[Hit]:
+        norm = view.norm
+        for match in _KEY.finditer(norm):
+            name = match.lastgroup or ""
+            yield Hit(match.start(), match.end(), _KEY_ENTITY[name], 0.95, f"key.{name}")
+        for match in _ENV.finditer(norm):
+            yield Hit(match.start(1), match.end(1), Entity.API_KEY, 0.8, "key.env")
+        if view.wake & Wake.KEY:
+            for match in _KEYWORD_KEY.finditer(norm):
+                value = match[1]
+                if sum(c.isdigit() for c in value) >= 2 and re.search(r"[A-Za-z]", value):
+                    yield Hit(match.start(1), match.end(1), Entity.API_KEY, 0.75, "key.keyword")
+        if view.wake & Wake.LONG:
+            for match in _RANDOM.finditer(norm):
+                if looks_random(match[0]):
+                    yield Hit(match.start(), match.end(), Entity.API_KEY, 0.6, "key.random")
+
+
+_SEED_WORD = re.compile(r"[a-z]{3,8}")
+_SEED_GAP = re.compile(r"[\s,;|\-]*(?:\d{1,2}[.):\-]?)?[\s,;|\-]*(?:and )?")
+_SEED_KEYWORD = re.compile(
+    r"(?:seed|сид|recovery|mnemonic|мнемо\w+|semilla|recup\w+|récup\w+|wiederherst\w+|odzysk\w+|kurtarma|wallet|助记词|助記詞)[\w\s-]{0,24}?(?:phrase|фраз\w+|words|слова|frase|phrase|wörter|słowa|kelime\w*|mots)?[\s:\-–—=]+",
+    re.IGNORECASE,
+)
+
+
+class SeedRecognizer(ChatRecognizer):
+    """Wallet seed phrases: runs of BIP-39 words (bitcoin/bips, bip-0039), numbered or not."""
+
+    wake = Wake.SEED
+    entities = (Entity.SEED_PHRASE,)
+
+    def scan(self, view: View) -> Iterator[Hit]:
+        low = view.low
+        is_named = bool(_SEED_KEYWORD.search(low))
+        run: list[tuple[int, int]] = []
+        n_strange = 0
+        for match in re.finditer(r"[^\W\d_]+", low):
+            is_next = not run or _SEED_GAP.fullmatch(low, run[-1][1], match.start())
+            if match[0] in BIP39 and is_next:
+                run.append(match.span())
+                continue
+            # one mistyped word does not end a long run
+            if run and is_next and n_strange < 1 and _SEED_WORD.fullmatch(match[0]) and (is_named or len(run) > 4):
+                n_strange += 1
+                run.append(match.span())
+                continue
+            yield from self._yield(run, is_named, n_strange)
+            run, n_strange = ([match.span()], 0) if match[0] in BIP39 else ([], 0)
+        yield from self._yield(run, is_named, n_strange)
+
+    def _yield(self, run: list[tuple[int, int]], is_named: bool, n_strange: int) -> Iterator[Hit]:
+        if len(run) - n_strange >= (6 if is_named else 11):
+            yield Hit(run[0][0], run[-1][1], Entity.SEED_PHRASE, 0.9, "seed.words")
+
+
+_URL = re.compile(r"(?:https?://|www\.)[^\s<>\"'»)]+|(?<![\w@./])(?:t\.me|telegram\.me|discord\.gg|chat\.whatsapp\.com|vk\.me|zoom\.us|meet\.google\.com|bit\.ly|(?:[\w-]+\.)+(?:com|ru|org|net|io|me|gg|us|co|app|dev|link|uk|de|fr|es|it|pl|pt|br|tr|vn|ua|cn|eu|info))/[^\s<>\"'»)]+", re.IGNORECASE)
+_SECRET_PARAM = re.compile(
+    r"[?&#;](?:[\w\-]*(?:token|auth_?key|apikey|api_key|secret|passw\w*|signature|session|credential|jwt|invite\w*|otp|reset\w*|confirm\w*|verif\w*|magic\w*|share_?key|resourcekey|access\w*)|key|auth|sig|sid|pwd|pass|code|hash|ticket|invitation|sv|tk|t|k|s|h|p|sign|h_hash|igsh)=([^&\s#]{4,})",
+    re.IGNORECASE,
+)
+_ALWAYS_PARAM = re.compile(r"[?&#;](?:[\w\-]*(?:token|auth_?key|apikey|api_key|secret|passw\w*|signature|session_?id|credential|jwt|invite\w*|otp|resourcekey|access_\w+)|key|auth|sig|pwd|pass|invitation)=[^&\s#]{4,}", re.IGNORECASE)
+_USERINFO = re.compile(r"://[^\s/@:]+:[^\s/@]+@")
+_INVITE = re.compile(
+    r"(?:t\.me/(?:joinchat/|\+)|telegram\.me/(?:joinchat/|\+)|discord(?:app)?\.(?:gg|com/invite)/|chat\.whatsapp\.com/|/(?:invite|invites|invitation|join|joinchat|reset|magic|confirm|verify|activate|share|s|unsubscribe|password-reset|reset-password|set-password|login|einladung|shared)/|zoom\.us/j/[^\s?]+\?pwd=|vk\.me/join/|viber\.com/|signal\.group/|line\.me/ti/g/|teams\.microsoft\.com/l/meetup-join|webhooks/|hooks\.slack\.com/services/)[\w\-+=%/.#]{5,}",
+    re.IGNORECASE,
+)
+_PLAIN_SLUG = re.compile(r"[a-z]+(?:[-_][a-z]+)*|\d+", re.IGNORECASE)
+
+
+class SecretUrlRecognizer(ChatRecognizer):
+    """Links that carry a token, a credential or an invite."""
+
+    wake = Wake.URL
+    entities = (Entity.URL_SECRET,)
+
+    def scan(self, view: View) -> Iterator[Hit]:
+        for match in re.finditer(r"(?<!\w)(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|redis|amqp|ftp|sftp|ssh|smtp|ss|vless|vmess|trojan|socks5?|otpauth|tg)://[^\s<>\"']+", view.norm):
+            if "@" in match[0] or re.match(r"(?:ss|vless|vmess|trojan|otpauth)://", match[0]) or "secret=" in match[0]:
+                yield Hit(match.start(), match.end(), Entity.URL_SECRET, 0.9, "url.credential")
+        for match in _URL.finditer(view.norm):
+            url = match[0].rstrip(".,;:!?…")
+            rule = self._rule(url)
+            if rule:
+                yield Hit(match.start(), match.start() + len(url), Entity.URL_SECRET, 0.9, rule)
+
+    def _rule(self, url: str) -> str:
+        if _USERINFO.search(url):
+            return "url.credential"
+        if _ALWAYS_PARAM.search(url):
+            return "url.parameter"
+        for param in _SECRET_PARAM.finditer(url):
+            value = param[1]
+            if len(value) >= 8 and any(c.isdigit() for c in value) and not value.isdigit() and not re.search(r"youtu", url):
+                return "url.parameter"
+        invite = _INVITE.search(url)
+        if invite:
+            tail = url[invite.end() :] or invite[0].rstrip("/").rsplit("/", 1)[-1]
+            slug = invite[0].rstrip("/").rsplit("/", 1)[-1]
+            if re.search(r"(?:joinchat/|/\+|discord|whatsapp|signal\.group|webhook|hooks\.slack|pwd=|vk\.me)", invite[0]) or tail != slug or not _PLAIN_SLUG.fullmatch(slug):
+                if re.search(r"joinchat|/\+|discord|whatsapp|signal|hook|pwd=|vk\.me", invite[0]) or (len(slug) >= 6 and re.search(r"\d|[a-z][A-Z]", slug)):
+                    return "url.invite"
+        path = url.split("?", 1)[0]
+        for part in path.split("/")[3:]:
+            if len(part) >= 20 and looks_random(part):
+                return "url.random"
+            if len(part) >= 32 and re.fullmatch(r"[0-9a-f-]+", part) and "-" not in part:
+                return "url.random"
+        return ""
+
+
+# -- neighbours -------------------------------------------------------------------------------------------------------
+
+ASKS_PASSWORD, ASKS_CODE = 1, 2
+
+
+def asks_for(view: View, found: set[Entity]) -> int:
+    """Return what a message speaks of without giving it: ASKS_PASSWORD, ASKS_CODE, both or 0."""
+    asks = 0
+    if Entity.PASSWORD not in found and (PASSWORD_KEYWORD.search(view.norm) or _NETWORK_KEYWORD.search(view.norm)):
+        asks |= ASKS_PASSWORD
+    if not found & {Entity.PIN, Entity.OTP}:
+        keyword = _CODE_KEYWORD.search(view.norm)
+        if keyword and not _NOT_A_CODE.search(view.norm):
+            asks |= ASKS_CODE
+    return asks
+
+
+def answers(text: str, asks: int, step: int) -> list[Finding]:
+    """Return the values in a neighbour of a message that speaks of one. `step` is how far after it the neighbour stands."""
+    tokens = []
+    for match in _TOKEN.finditer(text):
+        token, start = _clean(match[0], match.start())
+        if token:
+            tokens.append((token, start))
+        if len(tokens) > 6:
+            return []
+    content = [(t, s) for t, s in tokens if t.lower() not in _FILLER]
+    out = []
+    for token, start in content:
+        like = likeness(token)
+        is_alone = len(content) == 1
+        entity = None
+        if asks & ASKS_PASSWORD and (like == 3 or is_alone and like == 2 and len(token) >= 6 or is_alone and like == 1 and step == 1 and len(token) >= 6 and token.lower() not in _NOT_A_VALUE and token.isascii() and len(tokens) == 1 and re.fullmatch(r"[a-z]+", token) and any("\u0400" <= c <= "\u04ff" for c in text) is False and token not in _PLAIN_ANSWERS):
+            entity = Entity.PASSWORD
+        elif asks & ASKS_CODE and re.fullmatch(r"[*#]?\d{3,8}[*#]?|\d{2,6}[A-Za-zА-Яа-я]\d{0,4}", token) and (is_alone or step == 1) and not _is_counted(text, start + len(token)):
+            entity = Entity.PIN
+        if entity is not None:
+            out.append(Finding(start, start + len(token), entity, 0.6, "neighbour"))
+    return out
+
+
+_PLAIN_ANSWERS = frozenset(
+    "nothing something anything whatever thanks please really exactly tomorrow tonight yesterday later always maybe never haven't forgot forgotten usually normal ofcourse course sorry minute moment second coming waiting welcome alright perfect correct bonjour gracias nothing mañana merci danke bitte obrigado grazie dzięki tamam teşekkürler change changed".split()
+)

@@ -1,0 +1,197 @@
+"""A message as the recognizers read it: normalised text with a map back, its words, and what woke the gate.
+
+In comes the text of one message; out comes a `View`, which is Presidio's `NlpArtifacts`, so that recognizers get it the
+way Presidio hands artifacts around. Knows the word lists; knows nothing of what a recognizer does with them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
+
+from clone.prepare.pii.words import BIP39, CJK_TRIGGERS, PREFIX_LENGTH, TRIGGERS, TRIGGER_PREFIXES, Wake
+
+LANGUAGE = "xx"
+"""The one language our recognizers are registered under: chats mix languages inside a message."""
+
+
+def _table() -> dict[int, str]:
+    """Return the characters that normalise to one other character, or to nothing.
+
+    NFKC only where it maps one code point to one (full-width and mathematical letters, circled digits), so that offsets
+    stay simple; every space is a space, every dash a hyphen; invisible characters and keycaps vanish.
+    """
+    table: dict[int, str] = {}
+    for code in (*range(0x80, 0x20000), *range(0xE0000, 0xE0200)):
+        char = chr(code)
+        category = unicodedata.category(char)
+        if category in ("Cn", "Co", "Cs"):
+            continue
+        if category == "Cf" or code in (0xFE0E, 0xFE0F, 0x20E3, 0x034F, 0x115F, 0x1160, 0x3164):
+            table[code] = ""
+        elif category == "Zs":
+            table[code] = " "
+        elif category == "Zl" or category == "Zp":
+            table[code] = "\n"
+        elif category == "Pd" or char in "\u2212\u2043\u02d7":
+            table[code] = "-"
+        elif category == "Nd":
+            table[code] = str(unicodedata.digit(char))
+        elif char not in "ªº" and category != "Lm":
+            folded = unicodedata.normalize("NFKC", char)
+            if len(folded) == 1 and folded != char and not 0x1100 <= code <= 0x11FF:
+                table[code] = folded
+    table.update({0x2018: "'", 0x2019: "'", 0x02BC: "'", 0x201C: '"', 0x201D: '"', 0x201E: '"'})
+    return table
+
+
+_TABLE = _table()
+
+
+def _ranges(codes: Iterable[int]) -> str:
+    """Return a character class of `codes`."""
+    out, run = [], []
+    for code in sorted(codes):
+        if run and code == run[-1] + 1:
+            run.append(code)
+            continue
+        if run:
+            out.append(run)
+        run = [code]
+    out.append(run)
+    return "[" + "".join(f"{re.escape(chr(r[0]))}-{re.escape(chr(r[-1]))}" for r in out) + "]"
+
+
+_ODD = re.compile(_ranges(_TABLE))
+WORD = re.compile(r"\w+")
+_DIGITS = re.compile(r"\d[^\w\n]{0,3}\d[^\w\n]{0,3}\d")
+_MIXED = re.compile(r"[a-z]\d|\d[a-z]")
+_LONG = re.compile(r"[A-Za-z0-9_\-+/=]{20}")
+_CJK = re.compile(r"[\u3400-\u9fff]")
+_CYRILLIC = re.compile(r"[\u0400-\u052f]")
+_VIETNAMESE = re.compile(r"[ăâđêôơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ]")
+_CJK_TRIGGER = re.compile("|".join(map(re.escape, CJK_TRIGGERS)))
+
+
+def normalise(text: str) -> tuple[str, list[int] | None]:
+    """Return the text as recognizers read it and, for each of its characters, the offset in `text`.
+
+    The map is None where offsets did not move. It has one more entry: the end.
+    """
+    if text.isascii() or not _ODD.search(text):
+        return text, None
+    chars: list[str] = []
+    offsets: list[int] = []
+    for i, char in enumerate(text):
+        new = _TABLE.get(ord(char), char)
+        if new:
+            chars.append(new)
+            offsets.append(i)
+    offsets.append(len(text))
+    if len(offsets) == len(text) + 1:
+        return "".join(chars), None
+    return "".join(chars), offsets
+
+
+def lower(text: str) -> str:
+    """Return `text` in lower case with every character in its place (`"İ".lower()` is two)."""
+    low = text.lower()
+    if len(low) == len(text):
+        return low
+    return "".join(c if len(c.lower()) != 1 else c.lower() for c in text)
+
+
+class View(NlpArtifacts):
+    """One message. `norm` is what patterns run on; offsets of `norm` go through `span` before they leave."""
+
+    # what AnalyzerEngine and the context enhancer read; ours carry their own context
+    entities: list[Any] = []  # noqa: RUF012 - shared and never written
+    tokens: Any = ()
+    lemmas: list[str] = []  # noqa: RUF012
+    tokens_indices: list[int] = []  # noqa: RUF012
+    keywords: list[str] = []  # noqa: RUF012
+    scores: list[float] = []  # noqa: RUF012
+    nlp_engine: Any = None
+
+    def __init__(self, text: str, triggers: Mapping[str, int] = TRIGGERS) -> None:
+        self.text = text
+        self.norm, self._offsets = normalise(text)
+        self.low = low = lower(self.norm)
+        if "ё" in low:
+            low = low.replace("ё", "е")
+        self.words = words = WORD.findall(low)
+        wake = 0
+        prefixes = TRIGGER_PREFIXES
+        for word in words:
+            wake |= triggers.get(word, 0) | prefixes.get(word[:PREFIX_LENGTH], 0)
+        if _DIGITS.search(low):
+            wake |= Wake.DIGITS
+        if "@" in low:
+            wake |= Wake.AT
+        if "://" in low or ".com" in low or ".me/" in low or ".gg/" in low or "www." in low:
+            wake |= Wake.URL
+        if _LONG.search(low):
+            wake |= Wake.LONG
+        if len(words) > 11 and sum(w in BIP39 for w in words) > 11:
+            wake |= Wake.SEED
+        if not low.isascii() and _CJK.search(low):
+            wake |= Wake.CJK
+            for match in _CJK_TRIGGER.finditer(low):
+                wake |= CJK_TRIGGERS[match[0]]
+        self.wake = wake
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Return offsets in the original text. Invisible characters inside the span are part of it."""
+        if self._offsets is None:
+            return start, end
+        return self._offsets[start], self._offsets[end - 1] + 1
+
+    @cached_property
+    def has_cyrillic(self) -> bool:
+        return not self.low.isascii() and bool(_CYRILLIC.search(self.low))
+
+    @cached_property
+    def is_vietnamese(self) -> bool:
+        return not self.low.isascii() and bool(_VIETNAMESE.search(self.low))
+
+    @cached_property
+    def tokens_at(self) -> list[tuple[int, int]]:
+        """Start and end of each word of `words`."""
+        return [m.span() for m in WORD.finditer(self.low)]
+
+
+class ChatNlpEngine(NlpEngine):  # type: ignore[misc]
+    """Presidio's NLP step for chats: makes a `View`, needs no model and downloads nothing."""
+
+    def __init__(self, triggers: Mapping[str, int] = TRIGGERS) -> None:
+        self.triggers = triggers
+
+    def load(self) -> None:
+        pass
+
+    def is_loaded(self) -> bool:
+        return True
+
+    def process_text(self, text: str, language: str) -> View:
+        return View(text, self.triggers)
+
+    def process_batch(self, texts: Iterable[str], language: str, *args: Any, **kwargs: Any) -> Iterator[tuple[str, View]]:
+        for text in texts:
+            yield text, View(text, self.triggers)
+
+    def is_stopword(self, word: str, language: str) -> bool:
+        return False
+
+    def is_punct(self, word: str, language: str) -> bool:
+        return not word.isalnum()
+
+    def get_supported_entities(self) -> list[str]:
+        return []
+
+    def get_supported_languages(self) -> list[str]:
+        return [LANGUAGE]
