@@ -29,6 +29,11 @@ ENGLISH = ("hey, are you around this weekend?", "yeah i think so, why?", "we cou
 RUSSIAN = ("привет, ты сегодня вечером дома?", "да, а что?", "хочу зайти к тебе в гости, поговорить надо")
 
 
+@pytest.fixture(autouse=True)
+def _random_base() -> None:
+    """Leave the packaged base in its place, unlike the other tests of this room."""
+
+
 @pytest.fixture
 def tokens() -> Tokens:
     return TOKENS
