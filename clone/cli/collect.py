@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     help="Read this export (a file, a .zip or a folder) instead of the account; may be repeated.",
 )
 @click.option("--me", metavar="ID|NAME", help="Who you are in the export, where it does not say it.")
+@click.option(
+    "--dates",
+    type=click.Choice(["day-first", "month-first"]),
+    help="How a WhatsApp export writes dates, where they do not tell.",
+)
 @click.option("--timezone", metavar="ZONE", help="Where times without a zone were written, as Europe/Berlin.")
 @live_options
 @json_option
@@ -33,6 +38,7 @@ def command(
     overrides: tuple[str, ...],
     files: tuple[Path, ...],
     me: str | None,
+    dates: str | None,
     timezone: str | None,
     as_json: bool,
     **live: Any,
@@ -61,7 +67,12 @@ def command(
     from clone.collect.contract import Asked
     from clone.collect.files import zone
 
-    asked = Asked(me=me or recipe.collect.me or "", timezone=zone(timezone) if timezone else None)
+    asked = Asked(
+        me=me or recipe.collect.me or "",
+        timezone=zone(timezone) if timezone else None,
+        is_day_first=None if dates is None else dates == "day-first",
+        with_saved=live["saved"],
+    )
     reports = []
     with Archive.create(workspace.archive) as archive:
         for path in paths:

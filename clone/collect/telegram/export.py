@@ -7,7 +7,6 @@ Telegram's own API has, so that they merge with what was collected live. Fields 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from clone.collect.contract import (
     Tally,
     UnknownMe,
     clean,
+    id_of_name,
     local_time,
     no_messages,
     text_of,
@@ -81,7 +81,7 @@ _CALLS = frozenset(["phone_call", "conference_call"])
 _MESSAGE_START = re.compile(r'\{\s*"(?:id"\s*:\s*-?\d+\s*,\s*"type"|type"\s*:\s*"(?:message|service)")')
 
 
-def claims(file_name: str, head: str) -> bool:
+def claims(part: Part, head: str) -> bool:
     """Whether the text that begins with `head` is an export of Telegram Desktop."""
     if not head.lstrip().startswith("{") or re.search(r'"(participants|sender_name|guild|conversationId)"\s*:', head):
         return False
@@ -92,7 +92,7 @@ def claims(file_name: str, head: str) -> bool:
         rf'"type"\s*:\s*"({kinds})"',
         r'"messages"[^"]*"(id|type)"[\s\S]*"(date|date_unixtime|text_entities|from_id)"\s*:',
     )
-    return file_name == "result.json" or any(re.search(mark, head) for mark in marks)
+    return part.file_name == "result.json" or any(re.search(mark, head) for mark in marks)
 
 
 def read(parts: Sequence[Part], asked: Asked, tally: Tally) -> Iterator[Item]:
@@ -207,25 +207,31 @@ def _find_owner(part: Part, asked: Asked) -> Account:
                 if not sender:
                     continue
                 n_messages[sender] += 1
-                names.setdefault(sender, set()).add(name.casefold())
+                names.setdefault(sender, set()).add(name)
                 if is_personal:
                     in_personal.add(sender)
     except (CutShort, NotJson):
         pass  # said by the pass that reads
-    shown = {f"user{sender}" if sender.isdigit() else sender: n for sender, n in n_messages.items()}
+    shown = {_shown(sender, names[sender]): n for sender, n in n_messages.items()}
     if me:
-        named = [sender for sender in names if asked.me.strip().casefold() in names[sender]]
+        spoken = asked.me.strip().casefold()
+        named = [sender for sender in names if any(name.casefold() == spoken for name in names[sender])]
         if me not in n_messages and len(named) != 1:
             raise UnknownMe(part.file_name, asked.me, shown)
         found = me if me in n_messages else named[0]
         return export.owner if found == export.owner.account_id else Account(NAME, found)
-    if export.owner.account_id or not n_messages:
+    if export.owner.account_id or not contacts:
         return export.owner
     # The id of a personal chat is the contact's, so the only other one who wrote is the person.
     others = in_personal - contacts
     if len(others) == 1 and "" not in contacts:
         return Account(NAME, others.pop())
     raise UnknownMe(part.file_name, "", shown)
+
+
+def _shown(sender: str, names: set[str]) -> str:
+    """Return the id that a person types: as exports have it, and the name where there is only that."""
+    return f"user{sender}" if sender.isdecimal() else min(names) if sender.startswith("name-") else sender
 
 
 def _owner(found: Any) -> Account:
@@ -523,7 +529,7 @@ def _by_name(name: str, header: _Header | None) -> str:
         return ""
     if header is not None and header.chat_id and name == header.name:
         return header.chat_id
-    return "name-" + hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:16]
+    return id_of_name(name)
 
 
 SOURCE = Source(NAME, "Telegram Desktop (result.json)", "telegram-desktop-json", claims, read)
