@@ -18,13 +18,14 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from clone.errors import DataError, StageMissing
+from clone.errors import DataError, MissingExtra, StageMissing
 from clone.records import Account, Chat, ChatKind, Kind, Message, Person
 
 SCHEMA_VERSION = 1
@@ -129,28 +130,72 @@ class Archive:
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._db = connection
+        self._driver: Any = sqlite3 if isinstance(connection, sqlite3.Connection) else _sqlcipher()
         self._path = path
         self._chat_pks: dict[tuple[str, str, str], int] = {}
         self._format_pks: dict[str, int] = {}
 
     @classmethod
-    def create(cls, path: Path) -> Archive:
-        """Open the archive at `path`, made if missing, readable by its owner alone."""
+    def create(cls, path: Path, passphrase: str | None = None) -> Archive:
+        """Open the archive at `path`, made if missing, readable by its owner alone.
+
+        A new one is encrypted where there is a passphrase (given here or by `ask_passphrase_with`). Raises DataError
+        where there is one and the archive is not encrypted: nobody should believe that it is.
+        """
+        is_new = not path.exists() or not path.stat().st_size
+        passphrase = passphrase or _ask_passphrase(is_new or not is_encrypted(path))
+        if passphrase and not is_new and not is_encrypted(path):
+            raise DataError(
+                f"there is a passphrase, and {path.name} is not encrypted.",
+                "clone collect --encrypt encrypts it; or unset CLONE_PASSPHRASE.",
+            )
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives -wal and -shm the mode of the file
         path.chmod(0o600)
-        archive = cls(_connect(path), path)
+        archive = cls(_connect(path, passphrase), path)
         archive._prepare_schema()
         return archive
 
     @classmethod
-    def open(cls, path: Path) -> Archive:
-        """Open an archive that exists. Raises StageMissing where there is none."""
+    def open(cls, path: Path, passphrase: str | None = None) -> Archive:
+        """Open an archive that exists. Raises StageMissing where there is none, DataError for a wrong passphrase."""
         if not path.exists():
             raise StageMissing("nothing has been collected yet.", "clone collect --from result.json")
-        archive = cls(_connect(path), path)
+        if is_encrypted(path):
+            passphrase = passphrase or _ask_passphrase(False)
+            if not passphrase:
+                raise DataError(
+                    f"{path.name} is encrypted (or damaged), and there is no passphrase.", "Set CLONE_PASSPHRASE."
+                )
+        else:
+            passphrase = None
+        archive = cls(_connect(path, passphrase), path)
         archive._prepare_schema()
         return archive
+
+    @classmethod
+    def encrypt(cls, path: Path, passphrase: str) -> None:
+        """Encrypt an archive that is not, in its place. Raises DataError where it is already."""
+        if is_encrypted(path):
+            raise DataError(f"{path.name} is encrypted already.")
+        copy = path.with_name(path.name + ".encrypting")
+        copy.unlink(missing_ok=True)
+        os.close(os.open(copy, os.O_RDWR | os.O_CREAT, 0o600))
+        plain = _sqlcipher().connect(path, isolation_level=None)
+        try:
+            plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            version = plain.execute("PRAGMA user_version").fetchone()[0]
+            plain.execute(f"ATTACH DATABASE {_quote(str(copy))} AS sealed KEY {_quote(passphrase)}")
+            plain.execute("SELECT sqlcipher_export('sealed')")
+            plain.execute(f"PRAGMA sealed.user_version = {version}")
+            plain.execute("DETACH DATABASE sealed")
+        finally:
+            plain.close()
+        with copy.open("rb") as stream:
+            os.fsync(stream.fileno())
+        copy.replace(path)
+        for left in ("-wal", "-shm"):
+            path.with_name(path.name + left).unlink(missing_ok=True)
 
     def __enter__(self) -> Archive:
         return self
@@ -169,7 +214,7 @@ class Archive:
                 self._set_meta("archive_id", secrets.token_hex(16))
                 self._set_meta("revision", "0")
                 self._db.commit()
-        except sqlite3.DatabaseError as error:
+        except self._driver.DatabaseError as error:
             raise DataError(
                 f"{self._path.name} is not an archive of clone, or it is damaged.",
                 "Put it aside and collect again.",
@@ -192,7 +237,7 @@ class Archive:
             if self._db.total_changes != before:
                 self._db.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'revision'")
             self._db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
+        except self._driver.OperationalError as error:
             self._rollback()
             if "full" in str(error):
                 raise DataError(
@@ -461,7 +506,7 @@ class Archive:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.OperationalError as error:
+        except self._driver.OperationalError as error:
             raise DataError(
                 "the archive could not be written anew: what was removed is no longer in use, but still on the disk.",
                 "Free as much space as the archive takes, and run the same command again.",
@@ -629,16 +674,60 @@ class Archive:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # the live collector writes from a thread of its own while the next page is on its way; never two at once
-    connection = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
+def is_encrypted(path: Path) -> bool:
+    """Whether a file is not plain SQLite: what SQLCipher writes looks like noise from its first byte."""
+    if not path.exists():
+        return False
+    with path.open("rb") as stream:
+        head = stream.read(16)
+    return bool(head) and head != b"SQLite format 3\0"
+
+
+def ask_passphrase_with(ask: Callable[[bool], str | None]) -> None:
+    """Set how passphrases are come by: `ask(is_new)`, where `is_new` tells that there is no encrypted archive yet.
+
+    The command line does so once, so that every stage opens an encrypted archive without knowing of it.
+    """
+    global _ask_passphrase
+    _ask_passphrase = ask
+
+
+def _no_passphrase(is_new: bool) -> str | None:
+    return None
+
+
+_ask_passphrase: Callable[[bool], str | None] = _no_passphrase
+
+
+def _sqlcipher() -> Any:
     try:
+        import sqlcipher3
+    except ImportError:
+        raise MissingExtra("sqlcipher3", "encryption") from None
+    return sqlcipher3
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _connect(path: Path, passphrase: str | None) -> sqlite3.Connection:
+    driver: Any = _sqlcipher() if passphrase else sqlite3
+    # the live collector writes from a thread of its own while the next page is on its way; never two at once
+    connection: sqlite3.Connection = driver.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
+    try:
+        if passphrase:
+            connection.execute(f"PRAGMA key = {_quote(passphrase)}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = ON")  # freed pages are overwritten
-    except sqlite3.DatabaseError as error:
+    except driver.DatabaseError as error:
         connection.close()
+        if passphrase:
+            raise DataError(
+                f"the passphrase does not open {path.name} (or the file is damaged).", "Check CLONE_PASSPHRASE."
+            ) from None
         raise DataError(
             f"{path.name} is not an archive of clone, or it is damaged.", "Put it aside and collect again."
         ) from error

@@ -82,7 +82,8 @@ class Patience:
     """How long we wait, and for what."""
 
     max_pause_s: int = 300  # a longer pause that Telegram asks for ends the run
-    pace_s: float = 1.0  # between two requests outside a takeout
+    pace_s: float = 1.0  # between two requests outside a takeout, in the long run
+    burst: int = 5  # requests that may come at once
     answer_timeout_s: float = 60.0
     retries: int = 8  # of one request, over failures of servers and connections
     first_delay_s: float = 1.0  # doubled from try to try
@@ -199,7 +200,7 @@ class Line:
         self.on_new_takeout: Callable[[int | None], None] = lambda takeout_id: None
         self.n_calls = 0
         self._patience, self._on_wait, self._sleep, self._allowed = patience, on_wait, sleep, allowed
-        self._next_at = 0.0
+        self._next_at = time.monotonic() - patience.burst * patience.pace_s
 
     @property
     def session(self) -> str:
@@ -277,7 +278,9 @@ class Line:
         if self.takeout_id is not None or not self._patience.pace_s:
             return
         now = time.monotonic()
-        wait, self._next_at = self._next_at - now, max(now, self._next_at) + self._patience.pace_s
+        credit = self._patience.burst * self._patience.pace_s
+        due = max(self._next_at, now - credit)
+        wait, self._next_at = due - now, due + self._patience.pace_s
         if wait > 0:
             await self._sleep(wait)
 

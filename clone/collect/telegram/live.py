@@ -35,8 +35,21 @@ MANY_NEW_DIALOGS = 20  # more of them are worth a takeout
 PAGES_IN_HAND = 16
 EMPTY = "empty"  # the reason of a gap where Telegram itself holds nothing any more
 
-OnProgress = Callable[[str, int, int | None], None]
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a run is: in which dialog, and how many of its messages were read."""
+
+    chat: Chat
+    number: int  # of the dialog, from 1
+    n_dialogs: int
+    n_read: int = 0
+    n_messages: int | None = None  # to read in it, as far as is known
+
+
+OnProgress = Callable[[Step], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +151,7 @@ async def collect_account(
     verify: bool = False,
     use_takeout: bool = True,
     now: Callable[[], datetime],
-    on_progress: OnProgress = lambda what, done, total: None,
+    on_progress: OnProgress = lambda step: None,
 ) -> LiveReport:
     """Bring what is new in the dialogs of `scope` into the archive.
 
@@ -185,13 +198,18 @@ class _Run:
                 await self.line.start_takeout()
         dialogs = await list_dialogs(self.line)
         dialogs = await find_lost_users(self.line, dialogs, self._known_hash)
-        chosen = choose(self.account, dialogs, scope, self._known_chat)
+        wanted = choose(self.account, dialogs, scope, self._known_chat)
+        chosen = [found for found in wanted if not self.archive.is_forgotten(found.chat)]
         await self.store(self._put_chats, chosen)
         states = [await self.store(self.archive.dialog, found.chat) for found in chosen]
         n_new = sum(state is None or not state.is_walked for state in states)
         if use_takeout and self.line.takeout_id is None and n_new > MANY_NEW_DIALOGS:
             await self.line.start_takeout()
-        reports = [await self._visit(found, state) for found, state in zip(chosen, states, strict=True)]
+        reports = []
+        for number, (found, state) in enumerate(zip(chosen, states, strict=True), 1):
+            self._step = Step(found.chat, number, len(chosen))
+            self.on_progress(self._step)
+            reports.append(await self._visit(found, state))
         if self.line.takeout_id is not None:
             await self.line.finish_takeout()
         if is_first:
@@ -280,14 +298,14 @@ class _Run:
     async def _take(self, found: Found, pages: AsyncIterator[Page]) -> _Done:
         """Write pages as they come."""
         done, waiting, writing = _Done(), list[Page](), None
-        title = found.chat.title or found.chat.chat_id
-        n_read = 0
+        n_read, n_before = 0, 0 if self.verify else await self.store(self.archive.n_messages, found.chat)
         try:
             async with aclosing(pages) as stream:  # type: ignore[type-var]
                 async for page in stream:
                     done.note(page)
                     n_read += len(page.messages) + len(page.empty) + len(page.gaps)
-                    self.on_progress(title, n_read, done.n_server)
+                    n_messages = None if done.n_server is None else max(n_read, done.n_server - n_before)
+                    self.on_progress(replace(self._step, n_read=n_read, n_messages=n_messages))
                     if not (page.messages or page.empty or page.gaps):
                         continue
                     waiting.append(page)

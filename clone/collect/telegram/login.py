@@ -289,7 +289,7 @@ def save_session(folder: Path, session: str) -> None:
     if path.exists():
         path.replace(folder / "session.before")
     with write_atomically(path) as stream:
-        stream.write(session)  # type: ignore[call-overload]
+        stream.write(session)
 
 
 def read_application(folder: Path) -> Application | None:
@@ -305,7 +305,7 @@ def read_application(folder: Path) -> Application | None:
 
 def save_application(folder: Path, application: Application) -> None:
     with write_atomically(folder / "application.json") as stream:
-        stream.write(json.dumps({"api_id": application.api_id, "api_hash": application.api_hash}))  # type: ignore[call-overload]
+        stream.write(json.dumps({"api_id": application.api_id, "api_hash": application.api_hash}))
 
 
 def make_application(api_id: object, api_hash: object) -> Application:

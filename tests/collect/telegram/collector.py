@@ -11,7 +11,7 @@ from typing import Any
 from clone.archive import Archive
 from clone.collect.telegram.connection import Application, Line, Patience
 from clone.collect.telegram.dialogs import Scope
-from clone.collect.telegram.live import LiveReport, check_pause, collect_account
+from clone.collect.telegram.live import LiveReport, Step, check_pause, collect_account
 from clone.records import Chat
 from tests.mtproto import Account, FakeTelegram
 
@@ -30,7 +30,7 @@ class Collector:
         self.archive_path = folder / "data" / "raw" / "archive.sqlite"
         self.waits: list[tuple[str, int]] = []
         self.slept: list[float] = []
-        self.progress: list[tuple[str, int, int | None]] = []
+        self.progress: list[Step] = []
         self.now = NOW
 
     def collect(self, scope: Scope = EVERYBODY, *, patience: Patience = QUICK, **more: Any) -> LiveReport:
@@ -45,7 +45,7 @@ class Collector:
                         line,
                         scope,
                         now=lambda: self.now,
-                        on_progress=lambda *told: self.progress.append(told),
+                        on_progress=self.progress.append,
                         **more,
                     )
                 finally:
