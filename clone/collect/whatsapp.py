@@ -173,8 +173,8 @@ def _read_part(part: Part, asked: Asked, tally: Tally) -> Talk:
     if lines:
         tally.note(_zone_note(asked))
     people = {line.sender for line in lines}
-    place = PurePosixPath(part.place)
-    written = clean(f"{place.parent.name} {place.stem}").casefold()  # the .zip, or the .txt, is named after the contact
+    path = PurePosixPath(part.place)
+    written = clean(f"{path.parent.name} {path.stem}").casefold()  # the .zip, or the .txt, is named after the contact
     named = [name for name in people if name.casefold() in written]
     return Talk("", "", part.file_name, lines, contact=named[0] if len(named) == 1 else "")
 
