@@ -20,6 +20,8 @@ from telethon.tl.alltlobjects import LAYER
 
 RAW_FORMAT = f"TL layer {LAYER}, Telethon {version.__version__}"
 VECTOR = 0x1CB5C415
+_VECTOR_BYTES = struct.pack("<I", VECTOR)
+_MOST_PADDING = 1024  # bytes, of MTProto 2.0
 _MESSAGE_IDS_AT = {t.Message.CONSTRUCTOR_ID: 12, t.MessageService.CONSTRUCTOR_ID: 8}  # flags stand before the id
 
 
@@ -99,23 +101,37 @@ def _describe(reader: _Reader, constructor: int) -> Unknown:
 
 
 def find_users(rest: bytes) -> list[Any]:
-    """Return the users of an answer of which only `rest` could not be read: its last list, which ends where it ends."""
+    """Return the users of an answer of which only `rest` could not be read: they are its last list."""
+    _, lists = _find_last_lists(rest)
+    return [user for user in lists[-1] if isinstance(user, t.User)] if lists else []
+
+
+def cut_off_lists(rest: bytes) -> bytes:
+    """Return what of `rest` belongs to the object at its start, where the answer's last lists follow it."""
+    end, _ = _find_last_lists(rest)
+    return rest[:end]
+
+
+def _find_last_lists(rest: bytes) -> tuple[int, list[list[Any]]]:
+    """Return where the lists that end an answer begin, and the lists; the end and none, where they cannot be found."""
     for at in _vectors(rest):
         reader = BinaryReader(rest)
         reader.set_position(at)
+        lists: list[list[Any]] = []
         try:
-            users = reader.tgread_object()
-        except (TypeNotFoundError, struct.error, BufferError, RuntimeError, MemoryError, RecursionError):
+            while rest[reader.position : reader.position + 4] == _VECTOR_BYTES:
+                lists.append(list(reader.tgread_object()))
+        except (TypeNotFoundError, struct.error, BufferError, ValueError, RuntimeError, MemoryError):
             continue
-        if reader.position == len(rest) and users and all(isinstance(user, t.User | t.UserEmpty) for user in users):
-            return list(users)
-    return []
+        # chats and users at least; what follows can only be the padding of the encryption
+        if len(lists) >= 2 and len(rest) - reader.position <= _MOST_PADDING:
+            return at, lists
+    return len(rest), []
 
 
 def _vectors(data: bytes) -> Iterator[int]:
-    mark = struct.pack("<I", VECTOR)
-    at = data.find(mark)
+    at = data.find(_VECTOR_BYTES)
     while at >= 0:
         if at % 4 == 0:
             yield at
-        at = data.find(mark, at + 1)
+        at = data.find(_VECTOR_BYTES, at + 1)
