@@ -506,7 +506,7 @@ class Archive:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.OperationalError as error:
+        except self._driver.OperationalError as error:
             raise DataError(
                 "the archive could not be written anew: what was removed is no longer in use, but still on the disk.",
                 "Free as much space as the archive takes, and run the same command again.",

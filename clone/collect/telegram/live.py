@@ -208,7 +208,8 @@ class _Run:
                 await self.line.start_takeout()
         dialogs = await list_dialogs(self.line)
         dialogs = await find_lost_users(self.line, dialogs, self._known_hash)
-        chosen = choose(self.account, dialogs, scope, self._known_chat)
+        wanted = choose(self.account, dialogs, scope, self._known_chat)
+        chosen = [found for found in wanted if not self.archive.is_forgotten(found.chat)]
         await self.store(self._put_chats, chosen)
         states = [await self.store(self.archive.dialog, found.chat) for found in chosen]
         n_new = sum(state is None or not state.is_walked for state in states)
