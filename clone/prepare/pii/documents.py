@@ -71,7 +71,7 @@ _DOCUMENTS: tuple[tuple[Entity, str], ...] = (
 )
 _DOC_KEYWORD = re.compile("|".join(f"(?P<d{i}>(?<![^\\W_])(?:{p})(?![^\\W_]))" for i, (_, p) in enumerate(_DOCUMENTS)), re.IGNORECASE)
 _DOC_VALUE = re.compile(
-    r"(?<![\w+])(?:[A-Za-zА-ЯІЇЄҐа-яіїєґ]{1,5}[ \-.]{0,2}(?:№ ?)?)?\d(?:[ \-./]{0,2}(?:\d|(?:№ ?|номер |number )?(?=\d)|[A-Za-zА-Я](?=[\d \-]|[A-Za-zА-Я]?\d|\b)|[A-Z]{1,3}(?=\d|\b))){4,28}(?![\w])|(?<![\w])(?=(?:[A-Z0-9]*\d){3})[A-Z0-9]{7,20}(?![\w])"
+    r"(?<![\w+])(?:[A-Za-zА-ЯІЇЄҐа-яіїєґ]{1,5}[ \-.]{0,2}(?:№ ?)?)?\d(?:[ \-./]{0,2}(?:\d|[А-ЯІЇЄҐA-Z]{2} ?(?=\d{4})|(?:№ ?|номер |number )?(?=\d)|[A-Za-zА-Я](?=[\d \-]|[A-Za-zА-Я]?\d|\b)|[A-Z]{1,3}(?=\d|\b))){4,28}(?![\w])|(?<![\w])(?=(?:[A-Z0-9]*\d){3})[A-Z0-9]{7,20}(?![\w])"
 )
 _DOC_STOP = re.compile(r"\d{1,2}[./]\d{1,2}[./](?:\d{4}|\d{2})|\d{1,2}:\d{2}|\+\d|\d{4} ?(?:руб|р\b|₽|год|г\b)", re.IGNORECASE)
 
@@ -79,10 +79,12 @@ _DOC_STOP = re.compile(r"\d{1,2}[./]\d{1,2}[./](?:\d{4}|\d{2})|\d{1,2}:\d{2}|\+\
 class ChatDocumentRecognizer(ChatRecognizer):
     """Identity, tax, health and licence numbers."""
 
-    wake = Wake.DIGITS
+    wake = Wake.DIGITS | Wake.DOCUMENT
     entities = (Entity.NATIONAL_ID, Entity.TAX_ID, Entity.HEALTH_ID, Entity.PASSPORT, Entity.DRIVER_LICENSE)
 
     def scan(self, view: View) -> Iterator[Hit]:
+        if view.n_digits < 5:
+            return
         norm = view.norm
         for match in _SHAPE.finditer(norm):
             name = match.lastgroup or ""
@@ -98,7 +100,7 @@ class ChatDocumentRecognizer(ChatRecognizer):
             for match in _CHECKED_12.finditer(norm):
                 if inn_ok(match[0]):
                     yield Hit(match.start(), match.end(), Entity.TAX_ID, 0.6, "document.checked")
-        if not view.wake & (Wake.DOCUMENT | Wake.CJK | Wake.PLATE):
+        if not view.wake & (Wake.DOCUMENT | Wake.CJK | Wake.PLATE) and "в/у" not in view.low:
             return
         keywords = list(_DOC_KEYWORD.finditer(norm))
         for i, keyword in enumerate(keywords):
@@ -186,6 +188,8 @@ class ChatPlateRecognizer(ChatRecognizer):
     _patterns = tuple((name, re.compile(rf"(?<![\w.\-/#@$])(?:{pattern})(?![\w]|-\d|[.,:]\d)"), is_plain) for name, pattern, is_plain in _PLATE_SHAPES)
 
     def scan(self, view: View) -> Iterator[Hit]:
+        if view.n_digits < 2:
+            return
         norm = view.norm
         has_word = bool(view.wake & Wake.PLATE or view.wake & Wake.CJK) and _PLATE_WORD.search(norm)
         is_strong = bool(has_word and _STRONG_PLATE_WORD.search(norm))
@@ -245,6 +249,8 @@ class ChatBirthDateRecognizer(ChatRecognizer):
     entities = (Entity.DATE_OF_BIRTH,)
 
     def scan(self, view: View) -> Iterator[Hit]:
+        if not view.n_digits:
+            return
         norm = view.norm
         births = [m.span() for m in _BIRTH.finditer(norm)]
         if not births:

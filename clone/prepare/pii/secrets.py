@@ -24,19 +24,21 @@ PASSWORD_KEYWORD = re.compile(
     r"|contrase[nñ]as?|claves?|mot de passe|mots de passe|mdp|motdepasse"
     r"|passw[oö]r[td]e?s?|kennwort|zugangscode|pw|zugangsdaten"
     r"|senhas?|palavra[- ]passe|parola(?: d'ordine|m|n[ıi]z|s[ıi])?|[sş]ifre(?:m|miz|si|n|niz)?"
-    r"|has[łl](?:o|a|em|e|u)|mật khẩu|mat khau|matkhau|mk|pass(?:word)? là|密码|密碼|口令|гасло"
-    + _E,
+    r"|has[łl](?:o|a|em|e|u)|mật khẩu|mat khau|matkhau|mk|pass(?:word)? là|гасло"
+    + _E
+    + "|密码|密碼|口令",
     re.IGNORECASE,
 )
 _WEAK_PASSWORD = re.compile(r"pass|пасс?|пасы|claves?|mk|parola\w*|pw|şifre\w*|sifre\w*|has[łl]\w+", re.IGNORECASE)
 _NETWORK_KEYWORD = re.compile(
-    _B + r"wi-?fi|вай-?фа[йяюе]\w?|вафля|роутер\w{0,2}|router|wlan|wpa2?|ssid|hotspot|无线|вай фай|wi fi" + _E, re.IGNORECASE
+    _B + r"wi-?fi|вай-?фа[йяюе]\w?|вафля|роутер\w{0,2}|router|wlan|wpa2?|ssid|hotspot|вай фай|wi fi" + _E + "|无线", re.IGNORECASE
 )
 _LOGIN_KEYWORD = re.compile(
     _B
     + r"(?:за|ло)?логин\w*|log ?-?in|logon|sign ?-?in|log into|зайди|заходи|войди|вход|входи|учетк\w+|учётк\w+|логпас\w*|unlock|credentials|creds"
-    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|登录|登陆|账号|роутер\w*|router|админк\w+|вхід|увійди|логінься|acc|акк|аккаунт\w*"
-    + _E,
+    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|роутер\w*|router|админк\w+|вхід|увійди|логінься|acc|акк|аккаунт\w*"
+    + _E
+    + "|登录|登陆|账号",
     re.IGNORECASE,
 )
 _DELIMITER = re.compile(r"""[\s"'«“(`*]*(?:(?:[:=→>]|->|=>|-|—|–|\bis\b|\bэто\b|\bes\b|\best\b|\bist\b|\blautet\b|\bé\b|\bè\b|\bto\b|\blà\b|\bla\b|是|为|：|"|«|`)[\s"'«“(`*:]*)+""")
@@ -190,9 +192,10 @@ def _is_counted(norm: str, end: int) -> bool:
 _CODE_KEYWORD = re.compile(
     _B
     + r"(?:пин|pin|пін)[- ]?(?:код\w{0,2}|codes?)?|код\w{0,3}|code|codes|codice|codici|c[oó]digos?|kod\w{0,3}|mã(?: xác (?:nhận|minh|thực))?|ma xac nhan|otp|tan|puk|2fa|tfa|mfa|cv[cv]2?|цвв|свв|cvv/cvc"
-    r"|домофон\w*|сигнализаци\w+|сейф\w*|alarm\w*|alarme|digicode|verification|geheimzahl|zahlencode|t[üu]rcode|clave|验证码|驗證碼|校验码|动态码|门禁\w*|门锁|安全码|码|keypad|safe combo|lockbox|szyfr|passcode|şifre\w*|sifre\w*|onay kodu"
+    r"|домофон\w*|сигнализаци\w+|сейф\w*|alarm\w*|alarme|digicode|verification|geheimzahl|zahlencode|t[üu]rcode|clave|(?:best[äa]tigungs|t[üu]r|zugangs|sicherheits|haus|alarm|tor|garagen|einmal|freischalt|entsperr|verifizierungs|authentifizierungs)-?(?:code|kode|pin|tan)|keypad|safe combo|lockbox|szyfr|passcode|şifre\w*|sifre\w*|onay kodu"
     r"|one[- ]time|одноразов\w+|смс-?к\w*|смск\w+|три цифры(?: сзади)?|combination"
-    + _E,
+    + _E
+    + "|验证码|驗證碼|校验码|动态码|门禁码?|门锁|保险箱密码|安全码|取件码",
     re.IGNORECASE,
 )
 _CODE_VERB = re.compile(
@@ -202,7 +205,7 @@ _CODE_VERB = re.compile(
     re.IGNORECASE,
 )
 _NOT_A_CODE = re.compile(
-    r"ошибк|error|err\b|promo|промо|скидк|discount|coupon|купон|voucher|zip|postal|postcode|post ?code|почтов|индекс|стран|country|област|город|area|товар|dress|source|исходн|регион|подразделен|qr|bar ?code|штрих|vs ?code|code review|"
+    r"ошибк|помилк|fehler|błęd|errore|erreur|hata kod|lỗi|错误|error|err\b|promo|промо|скидк|discount|coupon|купон|voucher|zip|postal|postcode|post ?code|почтов|индекс|стран|country|област|город|area|товар|dress|source|исходн|регион|подразделен|qr|bar ?code|штрих|vs ?code|code review|"
     r"morse|морзе|окпо|оквэд|бик|status|http|exit|ответ|response|postleit|plz|código postal|codigo postal|code postal|kod poczt|posta kodu|cap\b|邮编|区号|линии|line|lines|строк|"
     r"build|сборк|culture|genetic|генетич|descuento|réduction|remise|sconto|rabatt|rabat|indirim|giảm giá|khuyến mãi|优惠码|desconto|vùng|bưu chính|treasury|penal|уголовн|civil|commune|da vinci|versand|product|produkt|producto|"
     r"notation|рейс|flight|sort code|swift|hex|color|colou?r|цвет|reserva|booking|брон|заказ|order|tracking|трек|версии|dialling",
