@@ -24,11 +24,12 @@ _RU_STREET = (
     r"(?:ул(?:иц[аеыуи]|ицей|\.|ка)?|пр(?:осп(?:ект\w*)?)?-?т?\.?|пр-к?т\.?|проспект\w*|пер(?:еулок|еулк\w+|\.)?|ш(?:оссе|\.)?|б(?:-р|ульвар\w*|ул\.?)|наб(?:ережн\w+|\.)|пл(?:ощад\w+|\.)|пр-?(?:оез)?д\w*\.?|проезд\w*|мкр\.?|микрорайон\w*|тупик\w*|лини\w|алле\w|вул(?:иц\w+|\.)?|провул\w+|пров\.|просп\.?|бульв\.?|площ\w+|кв-л|квартал|тракт)"
 )
 _RU = re.compile(
-    rf"(?<![\w])(?:(?:г\.? ?|город |м\. ?|гор\. ?)?[А-ЯІЇЄҐ][а-яіїєґ\-]+(?: обл\w*\.?| область)?, ?)?(?:\d{{6}}, ?)?(?:"
+    rf"(?<![\w])(?:(?:г\.? ?|город |м\. ?|гор\. ?)?(?-i:[А-ЯІЇЄҐ])[а-яіїєґ\-]+(?: обл\w*\.?| область)?, ?)?(?:\d{{6}}, ?)?(?:"
     rf"{_RU_STREET} ?(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой|лет))? )?{_NAME}(?: (?!д\b|дом|кв|квартира|к\b|корп|стр|подъезд|этаж|буд\b|будинок|в\b|на\b|и\b|у\b){_NAME}){{0,3}},? ?(?:д(?:ом)?\.? ?|буд(?:инок)?\.? ?)?{_NUM}"
     rf"|(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой))? )?{_NAME}(?: {_NAME})? {_RU_STREET}(?![\w]),? ?(?:д(?:ом)?\.? ?|буд\.? ?)?{_NUM}"
     rf"|{_NAME}(?: {_NAME})? (?:д(?:ом)?\.? ?)?\d{{1,3}}[а-я]?(?:/\d+)?(?: ?к(?:орп)?\.? ?\d+)?,? (?:кв(?:артира)?\.? ?)\d{{1,4}}"
-    rf")(?:{_RU_PART}){{0,6}}(?:, ?(?:г\.? ?|м\. ?)?[А-ЯІЇЄҐ][а-яіїєґ\-]{{2,}})?",
+    rf"|{_NAME}(?: {_NAME})?,? \d{{1,3}}[а-я]?,? ?(?:стр(?:оение)?|корп(?:ус)?)\.? ?\d{{1,2}}(?!\w)"
+    rf")(?:{_RU_PART}){{0,6}}(?:, ?(?:г\.? ?|м\. ?)?(?-i:[А-ЯІЇЄҐ])[а-яіїєґ\-]{{2,}}|, ?[а-яіїєґ]{{4,}}\s*$)?",
     re.IGNORECASE,
 )
 _RU_LIVE = re.compile(
@@ -55,9 +56,9 @@ _ROMANCE_STREET = (
     r"ul\.?|ulica|ulicy|ulicę|ulicą|al\.|aleja|alei|aleje|os\.|osiedle|osiedlu|pl\.|plac|placu)"
 )
 _ROMANCE_TAIL = (
-    r"(?:[,]?\s*(?:n[ºo°]\.?\s*)?\d{1,2}\s?[ºª°o]\.?\s?(?:[A-Z]\b|izq\w*|dcha?\w*|derecha|izquierda|[a-z]\b)?|[,]?\s*(?:piso|puerta|pta\.?|portal|esc(?:alera)?\.?|bajo|ático|planta|apto?\.?|apart\w*|appt?\.?|bât(?:iment)?\.?|bat\.?|étage|etage|interno|int\.?|scala|piano|bloco|andar|casa|m\.|mieszkania|lok\.?|fração|torre|depto\.?|dpto\.?|int|dir\.?|esq\.?|fte\.?|hab\.?|cod(?:e)?|\d{1,2}(?:e|ème|er|eme) étage)\.?\s*[\wº°ª]{0,4}(?!\w))"
+    r"(?:[,]?\s*(?:n[ºo°]\.?\s*)?\d{1,2}\s?[ºª°o]\.?\s?(?:[A-Z]\b|dto?\.?|esq\.?|fte\.?|frente|izq\w*|dcha?\w*|derecha|izquierda|[a-z]\b)?|[,]?\s*(?:piso|puerta|pta\.?|portal|esc(?:alera)?\.?|bajo|ático|planta|ap(?:to)?\.?|apart\w*|appt?\.?|bât(?:iment)?\.?|bat\.?|étage|etage|interno|int\.?|scala|piano|bloco|andar|casa|m\.|mieszkania|lok\.?|fração|torre|depto\.?|dpto\.?|int|dir\.?|esq\.?|fte\.?|hab\.?|cod(?:e)?|\d{1,2}(?:e|ème|er|eme) étage)\.?\s*[\wº°ª]{0,4}(?!\w))"
 )
-_ROMANCE_CITY = rf"(?:,?\s*(?:C\.?P\.?\s*|CEP:?\s*|CAP\s*)?(?:\d{{5}}-?\d{{0,3}}|\d{{2}}-\d{{3}}|\d{{4}}-\d{{3}})(?:,?\s+{_W}[\w'’\-]+(?:[ \-](?:de|del|la|le|sur|di|{_W}[\w'’\-]+))?(?:\s*\(?[A-Z]{{2}}\)?(?!\w))?)?|,\s*(?!y\b|e\b|et\b|and\b|i\b|ou\b)[A-ZÀ-ÖØ-ÞŁŚŻŹĆ][\w'’\-]+(?: (?:de|del|da|do|di)? ?[A-ZÀ-ÖØ-Þ][\w'’\-]+)?(?:[ ,\-/]+[A-Z]{{2}}(?!\w))?)"
+_ROMANCE_CITY = rf"(?:,?\s*(?:C\.?P\.?\s*|CEP:?\s*|CAP\s*)?(?:\d{{5}}-?\d{{0,3}}|\d{{2}}-\d{{3}}|\d{{4}}-\d{{3}})(?:,?\s+{_W}[\w'’\-]+(?:[ \-](?:de|del|la|le|sur|di|{_W}[\w'’\-]+))?(?:\s*\(?[A-Z]{{2}}\)?(?!\w))?)?|,\s*(?!y\b|e\b|et\b|and\b|i\b|ou\b)(?-i:[A-ZÀ-ÖØ-ÞŁŚŻŹĆ])[\w'’\-]+(?: (?:de|del|da|do|di)? ?(?-i:[A-ZÀ-ÖØ-Þ])[\w'’\-]+)?(?:[ ,\-/]+(?-i:[A-Z]{{2}})(?!\w))?|,\s*{_W}+(?: {_W}+)?\s*$)"
 _ROMANCE = re.compile(
     rf"(?<![\w/]){_ROMANCE_STREET}(?:\s+|(?<=[./])\s*)(?:\d{{1,2}}\s(?=[a-zA-Z]))?{_NAME}(?: (?!n[ºo°]|num|nr|y\b|en\b|et\b|e\b){_NAME}){{0,5}}?(?:,\s*|\s+)(?:n[ºo°r]\.?\s?|núm(?:ero)?\.?\s?|num(?:ero|éro)?\.?\s?|#\s?)?\d{{1,5}}(?:\s?(?:bis|ter)\b|/\d{{1,4}}[A-Za-z]?|[A-Za-z](?!\w)|-\d{{1,4}}(?!\d))?(?!:\d|[€$%]|\s?(?:euros?|min|h\b|horas?|heures?|km|minut|zł|reais|de (?:ene|feb|mar|abr|may|jun|jul|ago|sep|oct|nov|dic)))(?:{_ROMANCE_TAIL}){{0,4}}{_ROMANCE_CITY}{{0,3}}",
     re.IGNORECASE,

@@ -34,6 +34,7 @@ _SHAPES: tuple[tuple[str, Entity, str], ...] = (
     ("us_mbi", Entity.HEALTH_ID, r"[1-9][AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y]{2}\d{2}"),
     ("br_rg", Entity.NATIONAL_ID, r"\d{1,2}\.\d{3}\.\d{3}-[\dXx]"),
     ("ru_passport", Entity.PASSPORT, r"\d{2} ?\d{2} \d{6}|\d{4} №? ?\d{6}"),
+    ("ru_birth", Entity.NATIONAL_ID, r"[IVXІХ]{1,4}-[А-Я]{2} ?№? ?\d{6}"),
     ("vn_bhyt", Entity.HEALTH_ID, r"[A-Z]{2} ?\d ?\d{2} ?\d{10}"),
 )
 _SHAPE = re.compile("|".join(f"(?P<{name}>{_N}(?:{pattern}){_E})" for name, _, pattern in _SHAPES))
@@ -185,7 +186,7 @@ class ChatPlateRecognizer(ChatRecognizer):
     wake = Wake.DIGITS | Wake.PLATE
     entities = (Entity.LICENSE_PLATE,)
 
-    _patterns = tuple((name, re.compile(rf"(?<![\w.\-/#@$])(?:{pattern})(?![\w]|-\d|[.,:]\d)"), is_plain) for name, pattern, is_plain in _PLATE_SHAPES)
+    _patterns = tuple((name, re.compile((r"" if name == "cn" else r"(?<![\w.\-/#@$])") + rf"(?:{pattern})(?![\w]|-\d|[.,:]\d)"), is_plain) for name, pattern, is_plain in _PLATE_SHAPES)
 
     def scan(self, view: View) -> Iterator[Hit]:
         if view.n_digits < 2:
@@ -239,19 +240,22 @@ _BIRTH = re.compile(
     r"nasc[ie]\w*|nascimento|anivers[aá]rio|niver|data de nascimento|nato|nata|nascita|compleanno|compio|urodz\w+|ur\.|data urodzenia|urodziny|doğum(?: tarihi\w*| gün\w*)?|dogum\w*|doğdu\w*|doğumlu\w*|sinh(?: ngày| nhật| năm)?|sn|ngày sinh|生日|出生\w*|生于)(?![^\W_])|生日|出生|生于|年生",
     re.IGNORECASE,
 )
-_NOT_BIRTH = re.compile(r"отмеча|празднова|праздну|celebrat|party|вечеринк|приходи|fiesta|fête|feier|festa\b|imprez|поздрав|подар|gift|скидк|discount|in \d+ days", re.IGNORECASE)
+_NAMED_DATE = re.compile(r"[А-ЯЁІЇ][а-яёії]+(?:вич|вна|чна)[ауеы]?,? ?(\d{1,2}[./]\d{1,2}[./](?:19|20)\d\d)(?!\d)")
+_NOT_BIRTH = re.compile(r"отмеча|празднова|праздну|celebrat|party|вечеринк|приходи|fiesta|fête|feier|festa\b|imprez|поздрав|скидк|discount|in \d+ days", re.IGNORECASE)
 
 
 class ChatBirthDateRecognizer(ChatRecognizer):
     """Dates that a word makes a birth date."""
 
-    wake = Wake.BIRTH | Wake.CJK
+    wake = Wake.BIRTH | Wake.CJK | Wake.DIGITS
     entities = (Entity.DATE_OF_BIRTH,)
 
     def scan(self, view: View) -> Iterator[Hit]:
         if not view.n_digits:
             return
         norm = view.norm
+        for match in _NAMED_DATE.finditer(norm):
+            yield Hit(match.start(1), match.end(1), Entity.DATE_OF_BIRTH, 0.6, "birth.after-name")
         births = [m.span() for m in _BIRTH.finditer(norm)]
         if not births:
             return

@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
 from clone.prepare.pii.types import ContactChoice, Entity, KnownPerson
-from clone.prepare.pii.view import View, lower
+from clone.prepare.pii.view import View, lower, unaccent
 from clone.prepare.pii.words import TRIGGERS, Wake, name_lines
 
 CASES = ("nom", "gen", "dat", "acc", "ins", "pre", "voc")
@@ -341,6 +341,8 @@ class ChatNameRecognizer(ChatRecognizer):
             key = word.replace("ё", "е") if "ё" in word else word
             person = self._known.get(key)
             form = names.get(key) if self._has_lists and person is None else None
+            if form is None and person is None and self._has_lists and not key.isascii() and key[0] < "\u0400":
+                form = names.get(unaccent(key))
             if person is None and form is None or i <= done or key in self._allowed:
                 continue
             if spans is None:
@@ -484,7 +486,8 @@ class ChatNameRecognizer(ChatRecognizer):
         first = i
         if is_cyrillic and i and norm[spans[i - 1][1] : spans[i][0]] == " ":
             word = words[i - 1]
-            if fold(word) in surnames() and norm[spans[i - 1][0]].isupper():
+            is_surname = fold(word) in surnames() or bool(_CYR_SURNAME.fullmatch(word)) and len(word) > 4 and norm[spans[i][0]].isupper() and word not in _CYR_NOT_SURNAME
+            if is_surname and norm[spans[i - 1][0]].isupper():
                 first = i - 1
         elif i and norm[spans[i - 1][1] : spans[i][0]] == " " and words[i - 1] in self._known:
             first = i - 1

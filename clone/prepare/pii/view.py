@@ -74,6 +74,7 @@ _DIGIT = re.compile(r"\d")
 _LONG = re.compile(r"[A-Za-z0-9_\-+/=]{20}")
 _GERMAN_STREET = re.compile(r"(?:str\.?|stra(?:ss|ß)e|weg|platz|gasse|allee|damm|ufer|ring) \d")
 _CJK = re.compile(r"[\u3400-\u9fff]")
+_EXOTIC = re.compile(r"[\u3400-\u9fffà-öø-ÿā-ſơưạ-ỹ]")
 _CYRILLIC = re.compile(r"[\u0400-\u052f]")
 _VIETNAMESE = re.compile(r"[ăâđêôơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ]")
 _CJK_TRIGGER = re.compile("|".join(map(re.escape, CJK_TRIGGERS)))
@@ -105,6 +106,12 @@ def normalise(text: str) -> tuple[str, list[int] | None]:
         chars.append(new)
         offsets.append(i)
     return "".join(chars), offsets if has_moved else None
+
+
+def unaccent(word: str) -> str:
+    """Return a Latin word without its accents, ł and ı included."""
+    plain = unicodedata.normalize("NFD", word.replace("ł", "l").replace("ı", "i"))
+    return "".join(c for c in plain if not unicodedata.combining(c))
 
 
 def lower(text: str) -> str:
@@ -149,6 +156,8 @@ class View(NlpArtifacts):
                 wake |= Wake.ADDRESS
         if "@" in low:
             wake |= Wake.AT
+        if "(at" in low or "[at" in low or " at " in low and "dot" in low:
+            wake |= Wake.MAIL
         if "://" in low or ".com" in low or ".me/" in low or ".gg/" in low or "www." in low:
             wake |= Wake.URL
         if longest > 11 and _LONG.search(low):
@@ -160,10 +169,18 @@ class View(NlpArtifacts):
                 if run > 7:
                     wake |= Wake.SEED
                     break
-        if not low.isascii() and _CJK.search(low):
-            wake |= Wake.CJK
-            for match in _CJK_TRIGGER.finditer(low):
-                wake |= CJK_TRIGGERS[match[0]]
+        if not low.isascii():
+            exotic = _EXOTIC.search(low)
+            if exotic:
+                if exotic[0] >= "\u3400":
+                    wake |= Wake.CJK
+                    for match in _CJK_TRIGGER.finditer(low):
+                        wake |= CJK_TRIGGERS[match[0]]
+                else:
+                    wake |= Wake.NAME
+                    for word in words:
+                        if not word.isascii():
+                            wake |= get(unaccent(word), 0)
         self.wake = wake
 
     def span(self, start: int, end: int) -> tuple[int, int]:

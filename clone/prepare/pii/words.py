@@ -48,7 +48,7 @@ _WAKE: dict[int, str] = {
         парол* пасс пассы пасса пас пассворд* пасворд* паспорд* пассфраз* логпас учетк* учётк* логин* залогин* вайфа* вайфай* вай фай вафля
         wifi fi wlan wpa роутер* вход входи входа зайди заходи войди ключ ключи ключа credential* creds
         pass pw pwd psw pswd passwd password* passwort* passcod* passphr* passkey pasword* passwrd passw0rd login* logon signin log
-        router ssid hotspot unlock kennwort* losung zugang* zugangs* einlogg* anmeld*
+        router ssid hotspot unlock kennwort* losung zugang* zugangs* einlogg* anmeld* logg einlog* accedi accede acceder entra entrar ingresa inicia connec* zalog* giriş gir доступ* попробуй try
         contra contrasen* contraseñ* contraseña clave claves contrasinal
         mdp motdepasse passe mot codewifi identif*
         senha* palavra
@@ -66,7 +66,7 @@ _WAKE: dict[int, str] = {
         bestät* zugang* einmal* freisch* verifi* kod kodu kodem kody kodun kodum onay doğrul* dogrul* güvenl* şifre şifresi
         mã xác domofon* szyfr
         code-pin пінкод* пін підтв* надіш* введіть
-        gate door keypad safe lockbox locker
+        arrivato arrivata llegó llego llegado reçu recu chegou recebi kam bekommen przyszedł przyszedl geldi gelen wpisz tippe tape digita introduce ворот* калитк* шлагб* чемод* шкафч* замок замке замка двери дверь ввел вводил pini pinim pinin pinimi gate door keypad safe lockbox locker
         """,
     Wake.DOCUMENT: """
         паспор* серия серии снилс инн огрн огрнип полис* омс дмс водител* права прав ву удостов* загран* свидет* рнокпп іпн ідент* посвід* податк* ід id єдрпоу унзр
