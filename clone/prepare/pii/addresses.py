@@ -25,9 +25,10 @@ _RU_STREET = (
 )
 _RU = re.compile(
     rf"(?<![\w])(?:(?:г\.? ?|город |м\. ?|гор\. ?)?(?-i:[А-ЯІЇЄҐ])[а-яіїєґ\-]+(?: обл\w*\.?| область)?, ?)?(?:\d{{6}}, ?)?(?:"
-    rf"{_RU_STREET} ?(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой|лет))? )?{_NAME}(?: (?!д\b|дом|кв|квартира|к\b|корп|стр|подъезд|этаж|буд\b|будинок|в\b|на\b|и\b|у\b){_NAME}){{0,3}},? ?(?:д(?:ом)?\.? ?|буд(?:инок)?\.? ?)?{_NUM}"
+    rf"{_RU_STREET} ?(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой|лет))? )?(?!(?:в|на|и|у|с|к|до|от|за|по|о|для|из|не|это|где|не)\b){_NAME}(?: (?!д\b|дом|кв|квартира|к\b|корп|стр|подъезд|этаж|буд\b|будинок|в\b|на\b|и\b|у\b){_NAME}){{0,3}},? ?(?:д(?:ом)?\.? ?|буд(?:инок)?\.? ?)?{_NUM}"
     rf"|(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой))? )?{_NAME}(?: {_NAME})? {_RU_STREET}(?![\w]),? ?(?:д(?:ом)?\.? ?|буд\.? ?)?{_NUM}"
     rf"|{_NAME}(?: {_NAME})? (?:д(?:ом)?\.? ?)?\d{{1,3}}[а-я]?(?:/\d+)?(?: ?к(?:орп)?\.? ?\d+)?,? (?:кв(?:артира)?\.? ?)\d{{1,4}}"
+    rf"|{_NAME}(?: {_NAME})? \d{{1,3}}[а-я]?(?:/\d+)?(?:,? ?(?:подъезд|кв|квартира|корп|домофон|під'їзд)\.? ?\d+)+"
     rf"|{_NAME}(?: {_NAME})?,? \d{{1,3}}[а-я]?,? ?(?:стр(?:оение)?|корп(?:ус)?)\.? ?\d{{1,2}}(?!\w)"
     rf")(?:{_RU_PART}){{0,6}}(?:, ?(?:г\.? ?|м\. ?)?(?-i:[А-ЯІЇЄҐ])[а-яіїєґ\-]{{2,}}|, ?[а-яіїєґ]{{4,}}\s*$)?",
     re.IGNORECASE,
@@ -35,6 +36,8 @@ _RU = re.compile(
 _RU_LIVE = re.compile(
     rf"(?<![\w])(?:жив[уёеі]\w*|живем|прописан\w*|адрес\w*:?|мешка\w+|переехал\w*|снимаю|приезжай\w*|приходи\w*|подъезжай\w*|доставк\w+|такси|курьер\w*|заезжай\w*|едем|еду|забер\w+)(?: меня| нас| тебя| ко мне| к нам| сюда| теперь| сейчас| типа| там)?(?: на| по| с| до|:| в| -)? (?P<a>[А-Яа-яІЇЄіїє][а-яіїє\-]{{3,}}(?: [А-Яа-я][а-я\-]{{3,}})?,? \d{{1,3}}(?:[а-я](?!\w))?(?:/\d+)?(?:{_RU_PART}){{0,6}})(?!\d|:|\s*(?:руб|мин|час|лет|год|дн|раз|чел|р\b|см|км|м\b|этаж|ма[йя]|янв|фев|мар|апр|июн|июл|авг|сен|окт|ноя|дек|₽|%|утра|вечера))",
 )
+_RU_CITY = re.compile(r"(?<!\w)(?:г\.? ?)?[А-ЯІЇЄ][а-яіїєё\-]{3,}, ?[А-ЯІЇЄ][а-яіїєё]{3,}(?: [А-ЯІЇЄ][а-яіїєё]{3,})? \d{1,3}[а-я]?(?:[/\-]\d{1,4})?(?![\w:])")
+_RU_CAPITAL = re.compile(r"(?:встреча\w+|подъезд\w*|жду|вези\w*|привез\w*|отвез\w*|забери\w*|высади\w*|останови\w*|еду|едем|буду|стою|я|офис|квартир\w+)(?: (?:у|на|к|до|возле|около|подъезда|дома))* (?P<a>[А-ЯІЇЄ][а-яіїєё]{3,}(?: [А-ЯІЇЄ][а-яіїєё]{3,})? \d{1,3}[а-я]?(?:/\d+)?)(?![\w:]|\s*(?:руб|мин|час|лет|год|дн|раз|чел|р\b|числ|янв|фев|мар|апр|ма[йя]|июн|июл|авг|сен|окт|ноя|дек|₽|%))")
 _RU_FLAT = re.compile(rf"(?<![\w])(?:д(?:ом)?|буд(?:инок)?)\.? ?{_NUM}(?:{_RU_PART}){{0,3}}?[ ,]+кв(?:артира)?\.? ?\d{{1,4}}(?:{_RU_PART}){{0,3}}", re.IGNORECASE)
 
 _EN_STREET = r"(?:Street|St|Str|Road|Rd|Avenue|Ave|Av|Lane|Ln|Drive|Dr|Court|Ct|Boulevard|Blvd|Terrace|Ter|Crescent|Cres|Close|Place|Pl|Square|Sq|Way|Highway|Hwy|Parkway|Pkwy|Grove|Gardens|Gdns|Hill|Row|Mews|Circle|Cir|Trail|Trl|Ridge|Walk|Loop|Alley|Quay|Green|Broadway|Wharf|View|Rise|Park|Path|Pike|Turnpike|Plaza|Run|Vale)"
@@ -88,6 +91,9 @@ _CHINESE = re.compile(
 _CN_CUT = re.compile(r"^.*?(?:住在|住|在|地址是|地址|寄到|送到|到|是|我家|家|去)(?=[\u4e00-\u9fff]{2,})")
 
 
+_ADDRESS_WORD = re.compile(r"адрес|доставк|приезж|жив[уеё]|квартир|прописк|мешка|курьер|посылк|отправ|привез", re.IGNORECASE)
+
+
 class ChatAddressRecognizer(ChatRecognizer):
     """Street addresses."""
 
@@ -101,6 +107,10 @@ class ChatAddressRecognizer(ChatRecognizer):
         if view.has_cyrillic:
             yield from self._plain(norm, _RU, "address.ru")
             yield from self._plain(norm, _RU_FLAT, "address.ru")
+            if _ADDRESS_WORD.search(norm):
+                yield from self._plain(norm, _RU_CITY, "address.ru-city")
+            for match in _RU_CAPITAL.finditer(norm):
+                yield Hit(match.start("a"), match.end("a"), Entity.ADDRESS, 0.6, "address.ru-capital")
             for match in _RU_LIVE.finditer(norm):
                 yield Hit(match.start("a"), match.end("a"), Entity.ADDRESS, 0.6, "address.ru-live")
         if view.wake & Wake.CJK:

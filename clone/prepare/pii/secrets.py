@@ -36,7 +36,7 @@ _NETWORK_KEYWORD = re.compile(
 _LOGIN_KEYWORD = re.compile(
     _B
     + r"(?:за|ло)?логин\w*|log ?-?in|logon|sign ?-?in|log into|зайди|заходи|войди|вход|входи|учетк\w+|учётк\w+|логпас\w*|unlock|credentials|creds"
-    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|роутер\w*|router|админк\w+|вхід|увійди|логінься|accedi|acceder|ingresa|inicia sesi[oó]n|connecte\w*|logg|einloggen|gir|доступ\w*|попробуй|try|acc|акк|аккаунт\w*"
+    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|роутер\w*|router|админк\w+|вхід|увійди|логінься|accedi|acceder|ingresa|inicia sesi[oó]n|connecte\w*|logg|einloggen|gir|доступ\w*|попробуй|try|vpn|впн|госуслуг\w*|acc|акк|аккаунт\w*"
     + _E
     + "|登录|登陆|账号",
     re.IGNORECASE,
@@ -77,7 +77,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
     """Passwords near the words that announce them."""
 
     wake = Wake.PASSWORD
-    entities = (Entity.PASSWORD,)
+    entities = (Entity.PASSWORD, Entity.USERNAME)
 
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
@@ -91,6 +91,11 @@ class ChatPasswordRecognizer(ChatRecognizer):
             if hit is not None:
                 found = True
                 yield hit
+                pair = _PAIR.match(norm, hit.end, stop)
+                if pair and likeness(_clean(pair[1], 0)[0]) >= 2:
+                    # user / password
+                    token, start = _clean(pair[1], pair.start(1))
+                    yield Hit(start, start + len(token), Entity.PASSWORD, 0.7, "password.pair")
         if not found:
             network = _NETWORK_KEYWORD.search(norm)
             if network:
@@ -101,7 +106,14 @@ class ChatPasswordRecognizer(ChatRecognizer):
         if not found:
             login = _LOGIN_KEYWORD.search(norm)
             if login:
-                yield from self._strong(norm, login.end())
+                for hit in self._strong(norm, login.end()):
+                    found = True
+                    yield hit
+        if not found:
+            for match in _TOKEN.finditer(norm):
+                token, start = _clean(match[0], match.start())
+                if 7 <= len(token) <= 24 and _SHAPED.fullmatch(token) and likeness(token) == 3:
+                    yield Hit(start, start + len(token), Entity.PASSWORD, 0.6, "password.shape")
 
     def _after(self, norm: str, keyword: re.Match[str], stop: int, is_network: bool = False) -> Hit | None:
         is_weak = is_network or _WEAK_PASSWORD.fullmatch(keyword[0]) is not None
@@ -173,7 +185,15 @@ class ChatPasswordRecognizer(ChatRecognizer):
             ):
                 last = (token, start)
         if last is not None:
+            before = _PAIR_BEFORE.search(norm, at, last[1])
+            if before and likeness(before[1]) >= 2:
+                yield Hit(before.start(1), before.end(1), Entity.USERNAME, 0.6, "username.pair")
             yield Hit(last[1], last[1] + len(last[0]), Entity.PASSWORD, 0.6, "password.login")
+
+
+_PAIR = re.compile(r"\s*[/|:]\s*([^\s«»“”<>]+)")
+_PAIR_BEFORE = re.compile(r"([\w.\-]{3,32})(?:\s*[/|:]\s*|\s+)$")
+_SHAPED = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[A-Za-z0-9]+[!#$%^&*][A-Za-z0-9!#$%^&*]*[A-Za-z0-9][!#$%^&*]*")
 
 
 def is_gibberish(word: str) -> bool:
@@ -212,7 +232,7 @@ _CODE_VERB = re.compile(
     re.IGNORECASE,
 )
 _NOT_A_CODE = re.compile(
-    r"ошибк|помилк|fehler|błęd|errore|erreur|hata kod|lỗi|错误|error|err\b|promo|промо|скидк|discount|coupon|купон|voucher|zip|postal|postcode|post ?code|почтов|индекс|стран|country|област|город|area|товар|сумм|amount|dress|source|исходн|регион|подразделен|qr|bar ?code|штрих|vs ?code|code review|"
+    r"ошибк|помилк|fehler|błęd|errore|erreur|hata kod|lỗi|错误|error|err\b|promo|промо|скидк|discount|coupon|купон|voucher|zip|postal|postcode|post ?code|почтов|индекс|стран|country|област|город|area|товар|checkout|касс|оформлени|сумм|amount|dress|source|исходн|регион|подразделен|qr|bar ?code|штрих|vs ?code|code review|"
     r"morse|морзе|окпо|оквэд|бик|status|http|exit|ответ|response|postleit|plz|código postal|codigo postal|code postal|kod poczt|posta kodu|cap\b|邮编|区号|линии|line|lines|строк|"
     r"build|сборк|culture|genetic|генетич|descuento|réduction|remise|sconto|rabatt|rabat|indirim|giảm giá|khuyến mãi|优惠码|desconto|vùng|bưu chính|treasury|penal|уголовн|civil|commune|da vinci|versand|product|produkt|producto|"
     r"notation|рейс|flight|sort code|swift|hex|color|colou?r|цвет|reserva|booking|брон|заказ|order|tracking|трек|версии|dialling",
@@ -259,9 +279,12 @@ class ChatCodeRecognizer(ChatRecognizer):
             digits = sum(c.isdigit() for c in match[0])
             value_start, value_end = match.span()
             raw = match[0]
+            if re.fullmatch(r"[A-Z]{3,}\d{1,3}", raw):
+                continue  # SUMMER20 is a voucher
             if not 3 <= digits <= 9 and not (digits == 2 and len(raw) > 4):
                 continue
-            if is_verb and not (4 <= digits <= 8 and raw.isdigit() and not re.fullmatch(r"[1-9]\d?0{2,}|(?:19|20)\d\d", raw)):
+            is_written = raw.isdigit() or re.fullmatch(r"\d{3}[ -]\d{3}", raw) or _CODE_KEYWORD.search(norm)
+            if is_verb and not (4 <= digits <= 8 and is_written and not re.fullmatch(r"[1-9]\d?0{2,}|(?:19|20)\d\d", raw)):
                 continue
             if _is_counted(norm, value_end) or _NEAR_DATE.match(norm, max(0, value_start)):
                 continue
@@ -272,7 +295,7 @@ class ChatCodeRecognizer(ChatRecognizer):
 
     def _value_before(self, norm: str, stop: int) -> tuple[int, int] | None:
         last = None
-        for match in re.finditer(r"(?<![\w.,:/+\-])\d{4,8}(?=[\s,.\-–—:;!?()]{1,4}(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)", norm[max(0, stop - 30) : stop]):
+        for match in re.finditer(r"(?<![\w.,:/+\-])(?:\d{4,8}|\d{3}[ -]\d{3})(?=[\s,.\-–—:;!?()]{1,4}(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)", norm[max(0, stop - 30) : stop]):
             last = match
         if last is None:
             return None

@@ -55,7 +55,7 @@ _WAKE: dict[int, str] = {
         parola* parolę şifre* sifre* şifres* giriş giris
         hasło hasła haslo hasla hasłem hasle haslem
         khẩu khau mk matkhau mkhau pss
-        контрасе* secret secrets секрет* master
+        контрасе* secret secrets секрет* master гасло впн vpn госуслуг*
         """,
     Wake.CODE: """
         код коды кода коду кодом кодик пин пинк* пинкод* пинкода cvv cvc cvv2 cvc2 цвв цвц домофон* сигнализац* сейф* подтвер* смс смск* эсэмэс*
@@ -89,7 +89,7 @@ _WAKE: dict[int, str] = {
         """,
     Wake.ADDRESS: """
         ул улица улице улицу улицы улицей улка пр просп проспе* пер переул* бульв* бул шоссе наб набере* площа* пл проезд* мкр микрор* тупик квартал линия аллея аллее тракт
-        кв квартир* корп корпус* подъез* дом дома доме дому д живу живём живем живет живёт адрес* приезжай приезжайте прописк* доставк* вул вулиц* провул* просп* буд
+        кв квартир* корп корпус* подъез* дом дома доме дому д живу живём живем живет живёт адрес* приезжай приезжайте привез* встреча* прописк* доставк* вул вулиц* провул* просп* буд
         street st str road rd avenue ave av lane ln drive dr court ct boulev* blvd terrace crescent close place pl square sq way highway hwy parkway pkwy apt flat unit suite box pobox address grove gardens hill row mews circle cir trail ridge walk
         calle c avda avenida plaza paseo carrera cra cl camino piso portal carretera ronda urb travesia travesía direccion dirección colonia
         rue avenue allée allee impasse chemin quai place cours route bd square villa adresse appt bis
@@ -119,7 +119,7 @@ _WAKE: dict[int, str] = {
         """,
     Wake.MAIL: """
         собак* собака собачк* точка почта почту почте мыло емейл имейл мейл gmail гмейл джимейл mail email hotmail yahoo outlook icloud proton protonmail yandex yandexru яндекс
-        arroba punto arobase aroba klammera* klamm* affens* chioccio* malpa małpa kropka nokta kuyruklu ponto chấm chamm dot ет равлик крапка mailru
+        arroba punto punkt point arobase aroba klammera* klamm* affens* chioccio* malpa małpa kropka nokta kuyruklu ponto chấm chamm dot ет равлик крапка mailru
         """,
     Wake.KEY: """
         api апи token* токен* key keys ключ secret bearer sk ghp gho glpat xoxb xoxp akia asia aiza eyj begin hf npm pypi
