@@ -144,7 +144,7 @@ AMBIGUOUS = frozenset(
     """
     john mike tom tim sam ben dan josh matt ann anna kim tina tony toni wendy walter emma mary sally harry jimmy johnny terry warren tracy gemma uwe ute heike gosia zuza hanka olek antek oliwka maja jan zé
     bea javi nando rafa max leo enzo chico polly penny holly marina carol chuck hank mel mia stan ted charlotte julie martin claire jules manon jean johnny ella ida lea julia elif aslı
-    burak kaan emre mert orhan kadir halil taner salih selin filiz yeliz emel cem seda alper caner nihat sibel ayten
+    marek igor adam jan burak kaan emre mert orhan kadir halil taner salih selin filiz yeliz emel cem seda alper caner nihat sibel ayten
     ахмед саша макс паша костя леша сема даня дина вика юля люда наташа
     """.split()
 )
@@ -323,6 +323,9 @@ _VI_CUE = re.compile(r"(?:với|cho|của|gặp|gọi|hỏi|nhắn|thấy|là|v�
 _VI_STREET = re.compile(r"(?:đường|phố|quận|phường|q\.|p\.|tp\.?|ngõ|hẻm|chợ|cầu|hồ|trường|công viên|bệnh viện|ga|số \d+|\d)\s*$", re.IGNORECASE)
 
 
+_AND = frozenset("and & и y e et und i ve и та й con с with und avec mit".split())
+
+
 class ChatNameRecognizer(ChatRecognizer):
     """People's names."""
 
@@ -346,7 +349,7 @@ class ChatNameRecognizer(ChatRecognizer):
             yield from self._vietnamese(norm)
         names = lexicon()
         spans: list[tuple[int, int]] | None = None
-        done = -1
+        done = -9
         is_loud = norm.isupper()
         is_careful = self._is_careful and is_english_or_unknown(view)
         for i, word in enumerate(words):
@@ -371,6 +374,8 @@ class ChatNameRecognizer(ChatRecognizer):
                     rule = "name.contact"
             elif form is not None:
                 rule = self._rule(norm, start, end, key, form, is_capital, view, words, spans, i, is_careful)
+            if not rule and form is not None and is_capital and i == done + 2 and words[i - 1] in _AND:
+                rule = "name.and"
             if rule:
                 first, last = self._extend(norm, words, spans, i, is_cyrillic=key[0] >= "\u0400")
                 done = last
@@ -610,7 +615,7 @@ def _morphology() -> Any:
 def is_surname_form(word: str) -> bool:
     """Return whether pymorphy3's dictionary knows `word` (lower case) as a surname before anything else."""
     parses = _morphology().parse(word)
-    return bool(parses) and parses[0].is_known and "Surn" in parses[0].tag
+    return bool(parses) and "Surn" in parses[0].tag
 
 
 @lru_cache(maxsize=65536)

@@ -19,9 +19,9 @@ _B, _E = r"(?<![^\W_])(?:", r")(?![^\W_])"
 
 PASSWORD_KEYWORD = re.compile(
     _B
-    + r"парол[ьяюеи]\w{0,2}|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|кодов\w+ (?:слов\w+|фраз\w+)|контрольн\w+ слов\w+"
+    + r"парол[ьяюеи]\w{0,5}|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|кодов\w+ (?:слов\w+|фраз\w+)|контрольн\w+ слов\w+"
     r"|passwords?|passw0rd|passwrd|pasword|passcode|passphrase|passkey|pass|pwd?|psw|passwd|pswd|creds|credentials"
-    r"|contrase[nñ]as?|claves?|mot de passe|mots de passe|mdp|motdepasse"
+    r"|contrase[nñ]as?|contra|claves?|mot de passe|mots de passe|mdp|motdepasse"
     r"|passw[oö]r[td]e?s?|kennwort|zugangscode|pw|zugangsdaten"
     r"|senhas?|palavra[- ]passe|parola(?: d'ordine|m|n[ıi]z|s[ıi])?|[sş]ifre(?:m|miz|si|n|niz)?"
     r"|has[łl](?:o|a|em|e|u)|mật khẩu|mat khau|matkhau|mk|pass(?:word)? là|гасло"
@@ -29,9 +29,9 @@ PASSWORD_KEYWORD = re.compile(
     + "|密码|密碼|口令",
     re.IGNORECASE,
 )
-_WEAK_PASSWORD = re.compile(r"pass|пасс?|пасы|claves?|mk|parola\w*|pw|şifre\w*|sifre\w*|has[łl]\w+", re.IGNORECASE)
+_WEAK_PASSWORD = re.compile(r"pass|contra|пасс?|пасы|claves?|mk|parola\w*|pw|şifre\w*|sifre\w*|has[łl]\w+", re.IGNORECASE)
 _NETWORK_KEYWORD = re.compile(
-    _B + r"wi-?fi|вай-?фа[йяюе]\w?|вафля|роутер\w{0,2}|router|wlan|wpa2?|ssid|hotspot|вай фай|wi fi" + _E + "|无线", re.IGNORECASE
+    _B + r"wi-?fi|вай-?фа[йяюе]\w?|вафля|роутер\w{0,2}|router|wlan|wpa2?|ssid|hotspot|вай фай|wi fi|netflix|disney\+?|spotify|hulu|hbo|нетфликс\w*|кинопоиск\w*|спотифа\w*|icloud|okko|all lowercase|all caps|capital \w|lowercase|с (?:больш|заглавн|маленьк)\w+(?: букв\w+)?" + _E + "|无线", re.IGNORECASE
 )
 _LOGIN_KEYWORD = re.compile(
     _B
@@ -76,7 +76,7 @@ def _clean(token: str, start: int) -> tuple[str, int]:
 class ChatPasswordRecognizer(ChatRecognizer):
     """Passwords near the words that announce them."""
 
-    wake = Wake.PASSWORD
+    wake = Wake.PASSWORD | Wake.AT
     entities = (Entity.PASSWORD, Entity.USERNAME)
 
     def scan(self, view: View) -> Iterator[Hit]:
@@ -110,6 +110,13 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     found = True
                     yield hit
         if not found:
+            for match in _PAIR_ALONE.finditer(norm):
+                if likeness(match[2]) == 3:
+                    found = True
+                    if "@" not in match[1]:
+                        yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.6, "username.pair")
+                    yield Hit(match.start(2), match.end(2), Entity.PASSWORD, 0.7, "password.pair")
+        if not found:
             for match in _TOKEN.finditer(norm):
                 token, start = _clean(match[0], match.start())
                 if 7 <= len(token) <= 24 and _SHAPED.fullmatch(token) and likeness(token) == 3:
@@ -121,6 +128,10 @@ class ChatPasswordRecognizer(ChatRecognizer):
         has_delimiter = delimiter is not None and bool(delimiter[0].strip(" \n"))
         is_colon = delimiter is not None and any(c in delimiter[0] for c in ":=→>：\"«`")
         at = delimiter.end() if delimiter else keyword.end()
+        if has_delimiter and not is_network:
+            quoted = _QUOTED.match(norm, keyword.end())
+            if quoted and (" " in quoted[1] or likeness(quoted[1])):
+                return Hit(quoted.start(1), quoted.end(1), Entity.PASSWORD, 0.8, "password.quoted")
         tokens = []
         for match in _TOKEN.finditer(norm, at, stop):
             token, start = _clean(match[0], match.start())
@@ -140,7 +151,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
             if like == 3:
                 value = 3.0 - near * 0.15
             elif like == 2:
-                if near <= 1 and (not is_weak or has_delimiter or near == 0) and not _is_counted(norm, start + len(token)):
+                if (near <= 1 or near <= 3 and len(token) >= 6 and not is_weak) and (not is_weak or has_delimiter or near == 0) and not _is_counted(norm, start + len(token)):
                     value = 2.0 - near * 0.4 + (0.5 if has_delimiter else 0)
             elif like == 1 and i < 3 and len(token) >= 6 and is_latin(token) and is_gibberish(low) and not is_network:
                 value = 1.1
@@ -186,11 +197,13 @@ class ChatPasswordRecognizer(ChatRecognizer):
                 last = (token, start)
         if last is not None:
             before = _PAIR_BEFORE.search(norm, at, last[1])
-            if before and likeness(before[1]) >= 2:
+            if before and (likeness(before[1]) >= 2 or before[1] != before[0].rstrip() and likeness(before[1]) and before[1].lower() not in _FILLER):
                 yield Hit(before.start(1), before.end(1), Entity.USERNAME, 0.6, "username.pair")
             yield Hit(last[1], last[1] + len(last[0]), Entity.PASSWORD, 0.6, "password.login")
 
 
+_QUOTED = re.compile(r"[\s:=\-–—]{0,4}(?:(?:is|это|es|est|ist|é|è|to|là)\s)?[\"«“]([^\"»”\n]{3,60})[\"»”]")
+_PAIR_ALONE = re.compile(r"(?<!\S)([\w.@\-]{3,40})\s*[/|]\s*(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)([^\s/|]{6,32})(?!\S)")
 _PAIR = re.compile(r"\s*[/|:]\s*([^\s«»“”<>]+)")
 _PAIR_BEFORE = re.compile(r"([\w.\-]{3,32})(?:\s*[/|:]\s*|\s+)$")
 _SHAPED = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[A-Za-z0-9]+[!#$%^&*][A-Za-z0-9!#$%^&*]*[A-Za-z0-9][!#$%^&*]*")
@@ -245,7 +258,7 @@ _CVV = re.compile(r"(?<![^\W_])(?:cv[cv]2?|cvv/cvc|цвв|свв|сvv|cvn|код
 class ChatCodeRecognizer(ChatRecognizer):
     """PINs, CVVs, door and alarm codes, one-time codes."""
 
-    wake = Wake.CODE | Wake.BANK
+    wake = Wake.CODE | Wake.BANK | Wake.PASSWORD
     entities = (Entity.PIN, Entity.OTP)
 
     def scan(self, view: View) -> Iterator[Hit]:
@@ -254,17 +267,22 @@ class ChatCodeRecognizer(ChatRecognizer):
         norm = view.norm
         for match in _CVV.finditer(norm):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.9, "pin.cvv")
-        if not view.wake & Wake.CODE:
+        if not view.wake & (Wake.CODE | Wake.PASSWORD):
             return
         for keyword in _CODE_KEYWORD.finditer(norm):
             around = norm[max(0, keyword.start() - 14) : keyword.end() + 18]
             if _NOT_A_CODE.search(around):
                 continue
-            value = self._value(norm, keyword.end(), min(len(norm), keyword.end() + 48)) or self._value_before(norm, keyword.start())
+            value = self._value(norm, keyword.end(), min(len(norm), keyword.end() + 48))
+            if value and _STATUS.fullmatch(norm, *value) and len(keyword[0]) <= 5 and not _PIN_LIKE.search(norm):
+                continue  # HTTP says 404
+            value = value or self._value_before(norm, keyword.start())
             if value is None:
                 continue
             entity = Entity.OTP if _OTP_LIKE.search(norm) and not _PIN_LIKE.search(keyword[0]) else Entity.PIN
             yield Hit(*value, entity, 0.8, "code.keyword")
+        for match in _TO_LOG_IN.finditer(norm):
+            yield Hit(match.start(1), match.end(1), Entity.OTP, 0.7, "otp.to-log-in")
         for gate in _GATE.finditer(norm):
             yield Hit(gate.start(1), gate.end(1), Entity.PIN, 0.7, "code.gate")
         for verb in _CODE_VERB.finditer(norm):
@@ -308,6 +326,8 @@ _GATE = re.compile(
     r"[^\d\n]{0,30}?(?:наб[еи]р\w+|открыва\w+ (?:на|по)|жми|нажми|dial|press|punch in|opens with|combo|комбинаци\w+)[^\d\n*#]{0,12}([*#]?\d{3,8}#?)(?!\w)",
     re.IGNORECASE,
 )
+_TO_LOG_IN = re.compile(r"(?<![\w.,:/+\-])(\d{4,8})(?= (?:to|for|um|para|per|pour|чтобы|для) (?:log|sign|verify|confirm|connect|iniciar|entrar|accedere|вход|войти|подтв|enter|access))")
+_STATUS = re.compile(r"[1-5]0\d|418|429")
 _NEAR_DATE = re.compile(r"\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d\d")
 _OTP_LIKE = re.compile(
     r"пришл|прислал|смс|sms|эсэмэс|otp|одноразов|one[- ]time|verif|подтвержд|підтвердж|2fa|login code|authent|code is|вход|验证|驗證|xác|onay|doğrul|bestätig|vérif|potwierdz|weryf|conferma|confirma|whatsapp|telegram|google|введи",

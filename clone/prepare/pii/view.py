@@ -185,7 +185,7 @@ class View(NlpArtifacts):
                     for match in _CJK_TRIGGER.finditer(low):
                         wake |= CJK_TRIGGERS[match[0]]
                 else:
-                    wake |= Wake.NAME
+                    wake |= Wake.NAME | (Wake.ADDRESS if _DIGIT.search(low) else 0)
                     for word in words:
                         if not word.isascii():
                             wake |= get(unaccent(word), 0)
