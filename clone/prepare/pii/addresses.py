@@ -25,7 +25,7 @@ _RU_STREET = (
 )
 _RU = re.compile(
     rf"(?<![\w])(?:(?:г\.? ?|город |м\. ?|гор\. ?)?(?-i:[А-ЯІЇЄҐ])[а-яіїєґ\-]+(?: обл\w*\.?| область)?, ?)?(?:\d{{6}}, ?)?(?:"
-    rf"{_RU_STREET} ?(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой|лет))? )?(?!(?:в|на|и|у|с|к|до|от|за|по|о|для|из|не|это|где|не)\b){_NAME}(?: (?!д\b|дом|кв|квартира|к\b|корп|стр|подъезд|этаж|буд\b|будинок|в\b|на\b|и\b|у\b){_NAME}){{0,3}},? ?(?:д(?:ом)?\.? ?|буд(?:инок)?\.? ?)?{_NUM}"
+    rf"{_RU_STREET}(?:(?<=\.)|(?![а-яёіїє])) ?(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой|лет))? )?(?!(?:в|на|и|у|с|к|до|от|за|по|о|для|из|не|это|где|не)\b){_NAME}(?: (?!д\b|дом|кв|квартира|к\b|корп|стр|подъезд|этаж|буд\b|будинок|в\b|на\b|и\b|у\b){_NAME}){{0,3}},? ?(?:д(?:ом)?\.? ?|буд(?:инок)?\.? ?)?{_NUM}(?!\d|\s*(?:минут|мин\b|метр|км\b|м\b|час|руб|лет|чел|год|%))"
     rf"|(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой))? )?{_NAME}(?: {_NAME})? {_RU_STREET}(?![\w]),? ?(?:д(?:ом)?\.? ?|буд\.? ?)?{_NUM}"
     rf"|{_NAME}(?: {_NAME})? (?:д(?:ом)?\.? ?)?\d{{1,3}}[а-я]?(?:/\d+)?(?: ?к(?:орп)?\.? ?\d+)?,? (?:кв(?:артира)?\.? ?)\d{{1,4}}"
     rf"|{_NAME}(?: {_NAME})? \d{{1,3}}[а-я]?(?:/\d+)?(?:,? ?(?:подъезд|кв|квартира|корп|домофон|під'їзд)\.? ?\d+)+"
@@ -45,10 +45,10 @@ _EN_STREET = r"(?:Street|St|Str|Road|Rd|Avenue|Ave|Av|Lane|Ln|Drive|Dr|Court|Ct|
 _EN_UNIT = r"(?:(?:Apt|Apartment|Flat|Unit|Suite|Ste|Floor|Fl|Room|Rm|Bldg|Building|Block|Blk)\.?\s*#?\s*[A-Za-z]?-?\d{0,4}[A-Za-z]?(?!\w)|#\s?\w{1,5})"
 _EN_TAIL = rf"(?:[,]?\s+{_EN_UNIT})?(?:,\s*(?!and\b|or\b|but\b|so\b)[A-Z][A-Za-z.'\-]+(?!\w)(?: [A-Z][A-Za-z.'\-]+(?!\w)){{0,2}}(?:,?\s+[A-Z]{{2}}(?![\w]))?)?(?:,?\s+[A-Z]{{2}}(?!\w))?(?:,?\s+(?:\d{{5}}(?:-\d{{4}})?|[A-Z]{{1,2}}\d[A-Z\d]? ?\d[A-Z]{{2}}))?(?:,\s*(?:USA|UK|United Kingdom|London))?"
 _EN = re.compile(
-    rf"(?<![\w$€£.,:/])(?:(?:{_EN_UNIT}),?\s+)?\d{{1,5}}[A-Za-z]?(?:[-/]\d{{1,4}})?,? (?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\.? )?(?!(?:min|mins|minutes?|hours?|am|pm|km|miles?|people|more|of|in|on|at|to|for|from|the|a|days?|times|weeks?|years?|blocks?|my|ne|your|ur|this|that|her|his|our|no|any|all|each|every|long|half|best|wrong|right|way|bless|go|get|do|see|meet|take|find|same|other|different|u|ya|one|new|lane)\b)(?:[A-Za-z0-9'’.\-]+ ){{1,3}}{_EN_STREET}(?![\w'’])\.?(?: (?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)(?!\w))?{_EN_TAIL}",
+    rf"(?<![\w$€£.,:/])(?:(?:{_EN_UNIT}),?\s+)?\d{{1,5}}[A-Za-z]?(?:[-/]\d{{1,4}})?,? (?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\.? )?(?!(?:min|mins|minutes?|hours?|am|pm|km|miles?|people|more|of|in|on|at|to|for|from|the|a|days?|times|weeks?|years?|blocks?|my|ne|your|ur|this|that|her|his|our|no|any|all|each|every|long|half|best|wrong|right|way|bless|go|get|do|see|meet|take|find|same|other|different|u|ya|one|new|lane)\b)(?!(?i:downing street))(?:(?:[A-Za-z0-9'’.\-]+ ){{1,3}}{_EN_STREET}|Broadway)(?![\w'’])\.?(?: (?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)(?!\w))?{_EN_TAIL}",
 )
 _EN_LOWER = re.compile(
-    rf"(?<![\w$€£.,:/])\d{{1,5}}[a-z]? (?!(?:min|mins|minutes?|hours?|am|pm|km|miles?|people|more|of|in|on|at|to|for|from|the|a|days?|times|weeks?|years?|blocks?|my|ne|your|ur|this|that|her|his|our|no|any|all|each|every|long|half|best|wrong|right|way|bless|go|get|do|see|meet|take|find|same|other|different|u|ya|one|new|lane)\b)(?:[a-z'’.\-]+ ){{1,2}}?(?:street|st|road|rd|avenue|ave|lane|ln|drive|dr|court|ct|blvd|boulevard|crescent|terrace|grove|gardens|mews)(?![\w'’])(?:,?\s+(?:apt|flat|unit|suite|apartment|room)\.? ?#?\w{{1,5}})?(?:,? \w+)?(?:,? [a-z]{{2}})? ?(?:\d{{5}}|[a-z]{{1,2}}\d[a-z\d]? ?\d[a-z]{{2}})?",
+    rf"(?<![\w$€£.,:/])\d{{1,5}}[a-z]? (?!(?:min|mins|minutes?|hours?|am|pm|km|miles?|people|more|of|in|on|at|to|for|from|the|a|days?|times|weeks?|years?|blocks?|my|ne|your|ur|this|that|her|his|our|no|any|all|each|every|long|half|best|wrong|right|way|bless|go|get|do|see|meet|take|find|same|other|different|u|ya|one|new|lane|downing)\b)(?:[a-z'’.\-]+ ){{1,2}}?(?:street|st|road|rd|avenue|ave|lane|ln|drive|dr|court|ct|blvd|boulevard|crescent|terrace|grove|gardens|mews)(?![\w'’])(?:,?\s+(?:apt|flat|unit|suite|apartment|room)\.? ?#?\w{{1,5}})?(?:,? \w+)?(?:,? [a-z]{{2}})? ?(?:\d{{5}}|[a-z]{{1,2}}\d[a-z\d]? ?\d[a-z]{{2}})?",
 )
 _PO_BOX = re.compile(rf"(?<!\w)(?:P\.?\s?O\.? ?Box|PO ?box|po box|Postfach|Apartado(?: de correos)?|Casilla|BP|C\.P\.|а/я|skr(?:ytka)?\.? poczt\w*|Caixa Postal|Casella postale)\s*#?\s*\d{{2,6}}{_EN_TAIL}(?:,? \d{{4,6}}(?: [A-ZА-Я][\w\-]+)?)?(?:,? [A-ZА-Я][\w\-]+ ?\d{{0,6}})?", re.IGNORECASE)
 
@@ -68,7 +68,7 @@ _ROMANCE = re.compile(
     re.IGNORECASE,
 )
 _ENGLISH_TOO = re.compile(r"(?:place|route|square|passage|villa|cours|via|plaza|pl|c|r|av|ave|p|os|al|casa|road|tv|camino|impasse|avenue|boulevard)[\s.]", re.IGNORECASE)
-_PROPER = re.compile(r"\S+\s+(?:(?:de|del|de la|des|du|la|le|les|l'|d'|do|da|dos|dei|degli|delle|della|di|of) ?)?(?:[A-ZÀ-ÖØ-Þ]|\d)\w+(?: (?:de|del|la|des|du|le|do|da|dos|dei|degli|delle|della|di|of|[A-ZÀ-ÖØ-Þ][\w'’.\-]*))*[, ]")
+_PROPER = re.compile(r"\S+\s+(?:(?:de|del|de la|des|du|la|le|les|l'|d'|do|da|dos|dei|degli|delle|della|di|of) ?)?(?:\d{1,2} (?:de )?)?[A-ZÀ-ÖØ-Þ]\w+(?: (?:de|del|la|des|du|le|do|da|dos|dei|degli|delle|della|di|of|[A-ZÀ-ÖØ-Þ][\w'’.\-]*))*[, ]")
 _COLOMBIAN = re.compile(
     rf"(?<![\w/])(?:calle|carrera|cra|cl|kra?|transversal|diagonal|avenida|av|tv|dg)\.? ?\d{{1,3}}[A-Za-z]?(?: bis)? ?(?:#|no\.?|n[º°]|nro\.?) ?\d{{1,3}}[A-Za-z]? ?- ?\d{{1,3}}(?!\w)(?:{_ROMANCE_TAIL}){{0,3}}{_ROMANCE_CITY}{{0,2}}",
     re.IGNORECASE,

@@ -158,7 +158,7 @@ class ChatEmailRecognizer(ChatRecognizer):
         return is_host or bool(re.search(r"\.\s*\w{2,}$", raw))
 
 
-_HANDLE = re.compile(r"(?<![\w@./&=+\-])@([A-Za-z_][A-Za-z0-9_.]{2,31})(?<![.])(?![\w@])(?!\.\w)")
+_HANDLE = re.compile(r"(?<![\w@./&=+\-])@([A-Za-z_][A-Za-z0-9_.]{2,31}(?:-[A-Za-z0-9]+)*)(?<![.])(?![\w@])(?!\.\w)")
 _HANDLE_STOP = frozenset(
     """all everyone here channel media import override property param return deprecated home work school office gmail mail yahoo hotmail the bus bar gym library airport mall hostel hall canteen class room
     station interface author see since throws test app before after click data staticmethod classmethod autowired bean entity id""".split()
@@ -229,7 +229,8 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 is_odd = bool(re.search(r"[\d_.#]|[a-z][A-Z]", value))
                 is_foreign = not value.isupper() and view.has_cyrillic
                 is_colon = any(c in match["gap"] for c in ":=：")
-                if is_odd or is_foreign and len(value) >= 4 or is_colon and len(value) >= 4 or view.wake & Wake.CJK and len(value) >= 5:
+                has_password = re.match(r"[\s,;/]+(?:and |и |y )?(?:pass|pw|pwd|пасс|парол|contra|mdp|şifre|hasło|senha)", norm[match.end() :], re.IGNORECASE)
+                if is_odd or has_password or is_foreign and len(value) >= 4 or is_colon and len(value) >= 4 or view.wake & Wake.CJK and len(value) >= 5:
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.7, "username.announced")
             if _PLATFORM.search(norm):
                 for match in _ODD_NAME.finditer(norm):

@@ -36,7 +36,7 @@ _NETWORK_KEYWORD = re.compile(
 _LOGIN_KEYWORD = re.compile(
     _B
     + r"(?:за|ло)?логин\w*|log ?-?in|logon|sign ?-?in|log into|зайди|заходи|войди|вход|входи|учетк\w+|учётк\w+|логпас\w*|unlock|credentials|creds"
-    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|роутер\w*|router|админк\w+|вхід|увійди|логінься|accedi|acceder|ingresa|inicia sesi[oó]n|connecte\w*|logg|einloggen|gir|доступ\w*|попробуй|try|vpn|впн|госуслуг\w*|acc|акк|аккаунт\w*"
+    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|роутер\w*|router|админк\w+|вхід|увійди|логінься|accedi|acceder|ingresa|inicia sesi[oó]n|connecte\w*|logg|einloggen|gir|доступ\w*|попробуй|try|vpn|впн|госуслуг\w*|changed (?:it )?to|set (?:it )?to|new one|get in with|don'?t share|поменял[аи]? (?:его )?на|сменил[аи]? (?:его )?на|cambi[ée] a|changé en|geändert auf|acc|акк|аккаунт\w*"
     + _E
     + "|登录|登陆|账号",
     re.IGNORECASE,
@@ -206,7 +206,10 @@ _QUOTED = re.compile(r"[\s:=\-–—]{0,4}(?:(?:is|это|es|est|ist|é|è|to|l�
 _PAIR_ALONE = re.compile(r"(?<!\S)([\w.@\-]{3,40})\s*[/|]\s*(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)([^\s/|]{6,32})(?!\S)")
 _PAIR = re.compile(r"\s*[/|:]\s*([^\s«»“”<>]+)")
 _PAIR_BEFORE = re.compile(r"([\w.\-]{3,32})(?:\s*[/|:]\s*|\s+)$")
-_SHAPED = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[A-Za-z0-9]+[!#$%^&*][A-Za-z0-9!#$%^&*]*[A-Za-z0-9][!#$%^&*]*")
+_SHAPED = re.compile(
+    r"(?=.*[A-Za-z]{2})(?=.*\d)(?:[A-Za-z0-9]+[!#$%^&*][A-Za-z0-9!#$%^&*]*[A-Za-z0-9][!#$%^&*]*"
+    r"|(?!(?i:img|dsc|vid|photo|file|test|var|col|id|log|screenshot|doc|user|item|key|page|ch|ep|part|pxl|mvi|rec|utf|tmp|data|model|layer|sha|x86|ram)_?\d*[_.])[A-Za-z]{3,}[A-Za-z0-9]*_[A-Za-z0-9]+[!#$*]*|[A-Z][a-z]{2,}[A-Z][a-z]{2,}\d{1,4}[!#$*]*|[A-Z][a-z]{2,}\d{4}[!#$*]+)"
+)
 
 
 def is_gibberish(word: str) -> bool:
@@ -232,7 +235,7 @@ def _is_counted(norm: str, end: int) -> bool:
 _CODE_KEYWORD = re.compile(
     _B
     + r"(?:пин|pin|пін)(?:i|im|in|imi|ini|ы|а|ом)?[- ]?(?:код\w{0,2}|codes?)?|код\w{0,3}|code|codes|codice|codici|c[oó]digos?|kod\w{0,3}|mã(?: xác (?:nhận|minh|thực))?|ma xac nhan|otp|tan|puk|2fa|tfa|mfa|cv[cv]2?|цвв|свв|cvv/cvc"
-    r"|домофон\w*|сигнализаци\w+|сейф\w*|alarm\w*|alarme|digicode|verification|geheimzahl|zahlencode|t[üu]rcode|clave|(?:best[äa]tigungs|t[üu]r|zugangs|sicherheits|haus|alarm|tor|garagen|einmal|freischalt|entsperr|verifizierungs|authentifizierungs)-?(?:code|kode|pin|tan)|keypad|safe combo|lockbox|szyfr|passcode|şifre\w*|sifre\w*|onay kodu"
+    r"|домофон\w*|сигнал(?:изаци\w+|к\w+)|сейф\w*|alarm\w*|alarme|digicode|verification|geheimzahl|zahlencode|t[üu]rcode|clave|(?:best[äa]tigungs|t[üu]r|zugangs|sicherheits|haus|alarm|tor|garagen|einmal|freischalt|entsperr|verifizierungs|authentifizierungs)-?(?:code|kode|pin|tan)|keypad|safe combo|lockbox|szyfr|passcode|şifre\w*|sifre\w*|onay kodu"
     r"|one[- ]time|одноразов\w+|смс-?к\w*|смск\w+|три цифры(?: сзади)?|combination"
     + _E
     + "|验证码|驗證碼|校验码|动态码|门禁码?|门锁|保险箱密码|安全码|取件码",
@@ -240,12 +243,12 @@ _CODE_KEYWORD = re.compile(
 )
 _CODE_VERB = re.compile(
     _B
-    + r"(?:мне |тебе |вам |щас |сейчас )?(?:пришл[оаи]|пришёл|пришел|прислал\w*|надіслал\w*|прийшов|прийшло)|введи\w*|вводи|вбей|вбивай|продиктуй|підтверд\w+|подтвер\w+|enter|type in|verify|got sent|texted me|sms|смс\w*|эсэмэск\w+|введіть|gir|wpisz|bestätig\w+|arrivat[oa]|lleg[oó]|llegado|reçu|recu|chegou|recebi|kam|bekommen|przyszedł|przyszedl|geldi|gelen|tippe|tape|digita|introduce|ввел|ввёл|вводил\w?|nhập|nhận"
+    + r"(?:мне |тебе |вам |щас |сейчас )?(?:пришл[оаи]|пришёл|пришел|прислал\w*|надіслал\w*|прийшов|прийшло)|введи\w*|вводи|вбей|вбивай|продиктуй|підтверд\w+|подтвер\w+|enter|type in|verify|got sent|texted me|(?:a )?(?:text|message) (?:with|saying)|sms|смс\w*|эсэмэск\w+|введіть|gir|wpisz|bestätig\w+|arrivat[oa]|lleg[oó]|llegado|reçu|recu|chegou|recebi|kam|bekommen|przyszedł|przyszedl|geldi|gelen|tippe|tape|digita|introduce|ввел|ввёл|вводил\w?|nhập|nhận"
     + _E,
     re.IGNORECASE,
 )
 _NOT_A_CODE = re.compile(
-    r"ошибк|помилк|fehler|błęd|errore|erreur|hata kod|lỗi|错误|error|err\b|promo|промо|скидк|discount|coupon|купон|voucher|zip|postal|postcode|post ?code|почтов|индекс|стран|country|област|город|area|товар|checkout|касс|оформлени|сумм|amount|dress|source|исходн|регион|подразделен|qr|bar ?code|штрих|vs ?code|code review|"
+    r"ошибк|помилк|fehler|błęd|errore|erreur|hata kod|lỗi|错误|error|err\b|promo|промо|скидк|discount|coupon|купон|voucher|zip|postal|postcode|post ?code|почтов|индекс|стран|country|област|город|area|товар|barras|kreskow|barre|barkod|strich|checkout|касс|оформлени|сумм|amount|dress|source|исходн|регион|подразделен|qr|bar ?code|штрих|vs ?code|code review|"
     r"morse|морзе|окпо|оквэд|бик|status|http|exit|ответ|response|postleit|plz|código postal|codigo postal|code postal|kod poczt|posta kodu|cap\b|邮编|区号|линии|line|lines|строк|"
     r"build|сборк|culture|genetic|генетич|descuento|réduction|remise|sconto|rabatt|rabat|indirim|giảm giá|khuyến mãi|优惠码|desconto|vùng|bưu chính|treasury|penal|уголовн|civil|commune|da vinci|versand|product|produkt|producto|"
     r"notation|рейс|flight|sort code|swift|hex|color|colou?r|цвет|reserva|booking|брон|заказ|order|tracking|трек|версии|dialling",
@@ -282,7 +285,9 @@ class ChatCodeRecognizer(ChatRecognizer):
             entity = Entity.OTP if _OTP_LIKE.search(norm) and not _PIN_LIKE.search(keyword[0]) else Entity.PIN
             yield Hit(*value, entity, 0.8, "code.keyword")
         for match in _TO_LOG_IN.finditer(norm):
-            yield Hit(match.start(1), match.end(1), Entity.OTP, 0.7, "otp.to-log-in")
+            yield Hit(match.start(), match.end(), Entity.OTP, 0.7, "otp.to-log-in")
+        for match in _COMBINATION.finditer(norm):
+            yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.combination")
         for gate in _GATE.finditer(norm):
             yield Hit(gate.start(1), gate.end(1), Entity.PIN, 0.7, "code.gate")
         for verb in _CODE_VERB.finditer(norm):
@@ -304,7 +309,7 @@ class ChatCodeRecognizer(ChatRecognizer):
             is_written = raw.isdigit() or re.fullmatch(r"\d{3}[ -]\d{3}", raw) or _CODE_KEYWORD.search(norm)
             if is_verb and not (4 <= digits <= 8 and is_written and not re.fullmatch(r"[1-9]\d?0{2,}|(?:19|20)\d\d", raw)):
                 continue
-            if _is_counted(norm, value_end) or _NEAR_DATE.match(norm, max(0, value_start)):
+            if _is_counted(norm, value_end) or _PRICED.search(norm, max(0, value_start - 14), value_start) or _NEAR_DATE.match(norm, max(0, value_start)):
                 continue
             if is_verb and re.match(r"\s*(?:на карт|за |to |bonus|points|балл)", norm[value_end:]):
                 continue
@@ -321,12 +326,17 @@ class ChatCodeRecognizer(ChatRecognizer):
         return base + last.start(), base + last.end()
 
 
+_PRICED = re.compile(r"(?:стоит|стоил\w?|цен\w+|купил\w? за|за|costs?|worth|for only|price|kostet|cuesta|coûte|custa|costa|kosztuje) $", re.IGNORECASE)
 _GATE = re.compile(
     r"(?<![^\W_])(?:ворот\w*|калитк\w*|шлагбаум\w*|чемодан\w*|шкафчик\w*|зам(?:ок|ке|ка)|двер\w+|gate|door|lock(?:er|box)?|suitcase|garage|подъезд\w*|porta|puerta|porte|tür|drzwi|brama|kapı)(?![^\W_])"
     r"[^\d\n]{0,30}?(?:наб[еи]р\w+|открыва\w+ (?:на|по)|жми|нажми|dial|press|punch in|opens with|combo|комбинаци\w+)[^\d\n*#]{0,12}([*#]?\d{3,8}#?)(?!\w)",
     re.IGNORECASE,
 )
-_TO_LOG_IN = re.compile(r"(?<![\w.,:/+\-])(\d{4,8})(?= (?:to|for|um|para|per|pour|чтобы|для) (?:log|sign|verify|confirm|connect|iniciar|entrar|accedere|вход|войти|подтв|enter|access))")
+_TO_LOG_IN = re.compile(r"(?<![\w.,:/+\-])(\d{4,8})(?= is your)|(?<![\w.,:/+\-])(\d{4,8})(?= (?:to|for|um|para|per|pour|чтобы|для) (?:log|sign|verify|confirm|connect|iniciar|entrar|accedere|вход|войти|подтв|enter|access))")
+_COMBINATION = re.compile(
+    r"(?<![^\W_])(?:(?:lock|safe|bike|locker|suitcase)\b[^\d\n]{0,24}|(?:atm|bankomat|банкомат)\s*[:=]\s*)(\d(?:-\d){2,5}|\d\d-\d\d-\d\d|(?<=[:=] )\d{4,6})(?![\w\-])",
+    re.IGNORECASE,
+)
 _STATUS = re.compile(r"[1-5]0\d|418|429")
 _NEAR_DATE = re.compile(r"\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d\d")
 _OTP_LIKE = re.compile(

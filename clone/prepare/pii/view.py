@@ -80,7 +80,9 @@ _VIETNAMESE = re.compile(r"[ăâđêôơưạảấầẩẫậắằẳẵặ�
 _SURNAME = re.compile(
     r"(?<!\w)[А-ЯЁІЇЄ][а-яёіїє]{2,}(?:[оеё]в|[иы]н|[сц]к|ськ|енк|чук|юк|ян|дзе|швили)(?:а|у|ым|ой|е|ий|ая|ого|ому|им|ую|о|ом|ою)?(?!\w)"
 )
-_PASSWORD_SHAPE = re.compile(r"[a-z0-9][!#$%^&*][a-z0-9]")
+_PASSWORD_SHAPE = re.compile(
+    r"[A-Za-z0-9][!#$%^&*][A-Za-z0-9]|[A-Za-z]_\w*\d|\d_[A-Za-z]|[A-Z][a-z]+[A-Z][a-z]+\d|[A-Z][a-z]{2,}\d{4}[!#$*]"
+)
 _CJK_TRIGGER = re.compile("|".join(map(re.escape, CJK_TRIGGERS)))
 
 
@@ -158,7 +160,7 @@ class View(NlpArtifacts):
                 wake |= Wake.DIGITS
             if _GERMAN_STREET.search(low):
                 wake |= Wake.ADDRESS
-            if _PASSWORD_SHAPE.search(low):
+            if _PASSWORD_SHAPE.search(self.norm):
                 wake |= Wake.PASSWORD
         if "@" in low:
             wake |= Wake.AT

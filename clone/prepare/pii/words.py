@@ -55,10 +55,10 @@ _WAKE: dict[int, str] = {
         parola* parolę şifre* sifre* şifres* giriş giris
         hasło hasła haslo hasla hasłem hasle haslem
         khẩu khau mk matkhau mkhau pss
-        контрасе* secret secrets секрет* master contra admin netflix disney spotify hulu hbo нетфли* кинопо* спотиф* стим steam icloud okko prime lowercase uppercase capital caps заглав* букв буквы буква буквой гасло впн vpn госуслуг*
+        контрасе* changed share поменя* сменил* cambié cambie changé geänd* mudei cambiat* zmieni* değiş* secret secrets секрет* master contra admin netflix disney spotify hulu hbo нетфли* кинопо* спотиф* стим steam icloud okko prime lowercase uppercase capital caps заглав* букв буквы буква буквой гасло впн vpn госуслуг*
         """,
     Wake.CODE: """
-        код коды кода коду кодом кодик пин пинк* пинкод* пинкода cvv cvc cvv2 cvc2 цвв цвц домофон* сигнализац* сейф* подтвер* смс смск* эсэмэс*
+        код коды кода коду кодом кодик пин пинк* пинкод* пинкода cvv cvc cvv2 cvc2 цвв цвц домофон* сигнал* сейф* text combo combin* atm банкома* bankomat подтвер* смс смск* эсэмэс*
         пришло пришел пришёл пришла пришли прислал* введи введите вводи вбей вбивай продикт* одноразов* авторизац*
         code codes pin pins otp tan puk 2fa mfa verif* verify sms passco* tfa
         codigo código codigos códigos clave claves verifi* vérif* alarm* alarme alarma digicod* porton* portail
@@ -109,7 +109,7 @@ _WAKE: dict[int, str] = {
         """,
     Wake.USER: """
         ник ники никнейм* логин* юзер* юзерн* инст* инста инсте инсту инстаг* тг телег* телеге телеграм* дискорд* скайп* стим стиме вк твич тикток* аккаунт* акк профил* подпи* нік
-        github gitlab linkedin u add insta* nick nickname nickn* user usern* username userna* handle ig insta instag* instagram tg telegram discord snap snapchat skype steam twitch tiktok twitter reddit gamertag psn xbox login id follow telega kik wechat qq
+        github gitlab linkedin u add venmo paypal cashapp insta* nick nickname nickn* user usern* username userna* handle ig insta instag* instagram tg telegram discord snap snapchat skype steam twitch tiktok twitter reddit gamertag psn xbox login id follow telega kik wechat qq
         usuario usuari* utilis* pseudo benutz* nutzer* nutzername utente usuário utilizador użytko* nazwa użytkownika kullan* kullanıcı tên
         """,
     Wake.PLATE: """
