@@ -53,7 +53,15 @@ class PrepareRecipe(_Block):
     validation_share: float = Field(
         0.1, gt=0, lt=1, description="Share of the examples held out for validation: those of the newest sessions."
     )
-    since: date | None = Field(None, description="Leave out messages before this day.")
+    since: date | None = Field(None, description="Leave out messages before this day, UTC.")
+    until: date | None = Field(None, description="Leave out messages from this day on, UTC.")
+    min_session_messages: int = Field(2, ge=1, description="Leave out sessions with fewer messages.")
+    long_text_chars: int = Field(
+        100, ge=20, description="Texts at least this long count once: repeats and near repeats of them are left out."
+    )
+    max_contact_share: float = Field(
+        1.0, gt=0, le=1, description="Largest share of the examples that one contact may have; its oldest sessions go."
+    )
     pii: PiiRecipe = Field(PiiRecipe(), description="What is done about personal data.")
 
 
@@ -65,9 +73,48 @@ class FinetuneRecipe(_Block):
     )
     epochs: float = Field(3.0, gt=0, description="Passes over the training examples.")
     max_steps: int | None = Field(None, ge=1, description="Stop after this many optimizer steps.")
-    learning_rate: float = Field(2e-4, gt=0, lt=1, description="Peak learning rate of AdamW.")
+    learning_rate: float | None = Field(
+        None, gt=0, lt=1, description="Peak learning rate of AdamW; by the base's size if not given (2e-4 from 1B on)."
+    )
+    min_learning_rate_share: float = Field(
+        0.1, ge=0, le=1, description="Where the cosine ends, as a share of the peak learning rate."
+    )
+    warmup_share: float = Field(
+        0.05, ge=0, lt=1, description="Share of the steps over which the rate rises to its peak."
+    )
+    weight_decay: float = Field(0.0, ge=0, lt=1, description="AdamW's weight decay.")
+    clip_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm at most.")
     lora_rank: int = Field(16, ge=1, le=1024, description="Rank of the LoRA matrices.")
     lora_alpha: float = Field(32.0, gt=0, description="LoRA scale: the update is multiplied by alpha / rank.")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on what the LoRA matrices read.")
+    lora_targets: list[Literal["attn.qkv", "attn.proj", "mlp.fc", "mlp.fc_1", "mlp.fc_2", "mlp.proj"]] = Field(
+        ["attn.qkv", "attn.proj", "mlp.fc", "mlp.fc_1", "mlp.fc_2", "mlp.proj"],
+        min_length=1,
+        description="Layers that get LoRA matrices: all linear ones unless given (those that the base has).",
+    )
+    max_sequence_tokens: int | None = Field(
+        None, ge=16, description="Longest sequence; the base's longest, 2048 at most, if not given."
+    )
+    row_tokens: int | None = Field(
+        None, ge=16, description="Tokens that go through the model at once; 8192 on a GPU, 2048 on a CPU, if not given."
+    )
+    step_tokens: int | None = Field(
+        None, ge=16, description="Tokens of an optimizer step; if not given, so that an epoch has about 32 steps."
+    )
+    evaluations: int = Field(10, ge=1, description="How often the held-out loss is measured, spread over the run.")
+    patience: int = Field(3, ge=0, description="Evaluations without a better held-out loss before stopping; 0: never.")
+    save_every_seconds: float = Field(60.0, ge=0, description="How often the state to resume from is saved.")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="What the frozen base computes in; auto is bf16 on a GPU and fp32 on a CPU."
+    )
+    frozen: Literal["same", "fp8"] = Field(
+        "same", description="How the frozen products are done: as `precision` says, or in fp8 (needs Hopper or newer)."
+    )
+    checkpointing: bool = Field(
+        False, description="Recompute activations in the backward pass: less memory, a third more time."
+    )
+    compile: bool | None = Field(None, description="Compile the blocks; on a GPU if not given.")
+    deterministic: bool = Field(False, description="Refuse kernels whose results vary from run to run.")
     seed: int = Field(0, ge=0, description="Seed of weights and order.")
 
 
@@ -77,8 +124,27 @@ class ChatRecipe(_Block):
     temperature: float = Field(0.8, ge=0, le=5, description="0 is greedy; higher is more surprising.")
     top_p: float = Field(0.95, gt=0, le=1, description="Sample from the smallest set of tokens with this probability.")
     top_k: int | None = Field(None, ge=1, description="Sample from this many tokens at most.")
+    min_p: float = Field(0.0, ge=0, lt=1, description="Leave out tokens less likely than this share of the likeliest.")
+    repetition_penalty: float = Field(
+        1.0, gt=0, le=10, description="Divides the score of tokens that the conversation holds already; 1 is off."
+    )
+    frequency_penalty: float = Field(
+        0.0, ge=-2, le=2, description="Taken from a token's score each time the reply has used it."
+    )
+    presence_penalty: float = Field(
+        0.0, ge=-2, le=2, description="Taken once from the score of each token that the reply has used."
+    )
     max_reply_tokens: int = Field(256, ge=1, le=4096, description="Longest reply, in tokens of the base.")
+    max_context_tokens: int | None = Field(
+        None, ge=16, le=131072, description="Longest conversation the twin sees, where the base could see more."
+    )
     seed: int | None = Field(None, ge=0, description="Makes replies repeatable.")
+    weights: Literal["as-is", "int8", "fp8"] = Field(
+        "as-is", description="Keep the base's weights as they are, or in 8 bits: smaller, faster, a little worse."
+    )
+    burst_seconds: float = Field(
+        1.2, ge=0, le=60, description="Silence after which lines typed in a row are answered, together."
+    )
 
 
 class Recipe(_Block):

@@ -68,6 +68,18 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody in an account's chats, under the id that messages have as `sender_id`."""
+
+    source: str
+    account_id: str
+    person_id: str
+    name: str = ""
+    username: str = ""
+    phone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message as every source tells it."""
 

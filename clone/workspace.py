@@ -11,10 +11,10 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Literal, overload
 
 from clone.errors import DataError
 
@@ -93,12 +93,20 @@ def make_private_folder(path: Path) -> Path:
     return path
 
 
-@contextmanager
-def write_atomically(path: Path, *, binary: bool = False) -> Iterator[IO[bytes] | IO[str]]:
+@overload
+def write_atomically(path: Path) -> AbstractContextManager[IO[str]]: ...
+@overload
+def write_atomically(path: Path, *, binary: Literal[True]) -> AbstractContextManager[IO[bytes]]: ...
+def write_atomically(path: Path, *, binary: bool = False) -> AbstractContextManager[IO[Any]]:
     """Open a temporary neighbour of `path` (mode 0600); on leaving, sync it and rename it over `path`.
 
     On an exception the neighbour is removed and `path` is as before. A full disk is a `DataError`.
     """
+    return _write_atomically(path, binary)
+
+
+@contextmanager
+def _write_atomically(path: Path, binary: bool) -> Iterator[IO[Any]]:
     make_private_folder(path.parent)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 from the first byte
     temporary = Path(name)

@@ -1,1 +1,1 @@
-"""Train an adapter on examples."""
+"""Train an adapter on prepared examples."""

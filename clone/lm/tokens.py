@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from clone.errors import ModelError
 from clone.lm.template import Control
@@ -54,6 +54,11 @@ class Tokens:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.marks, self._cleans = _find_marks(tokenizer, where)
+        # Some vocabularies (Gemma's) do not flag all of their marks as special, and would make one of typed text.
+        marks = [self.marks[Control.DOC]] if self._cleans else list(self.marks.values())
+        tokenizer.add_special_tokens(
+            [AddedToken(tokenizer.id_to_token(i), special=True, normalized=False) for i in marks]
+        )
         self._controls = {self.marks[mark]: mark for mark in Control}
 
     @classmethod
@@ -73,7 +78,10 @@ class Tokens:
         """Return the ids of plain text; never one of a mark."""
         if self._cleans:
             text = text.translate(_NO_SEPARATORS)
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        if not self._controls.keys().isdisjoint(ids):
+            raise AssertionError("text became a mark of the template")
+        return ids
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text takes."""

@@ -1,0 +1,137 @@
+"""Answers that hold messages: every object with its own bytes as the server sent them.
+
+Comes in: the bytes of an answer. Goes out: its objects, and where the reading stopped if something in it is of a kind
+that this Telethon does not know (a server is free to send what the library's layer has not announced). Telethon's own
+reader gives up the whole answer then. Knows nothing of dialogs or archives.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from telethon import version
+from telethon.errors import TypeNotFoundError
+from telethon.extensions import BinaryReader
+from telethon.tl import types as t
+from telethon.tl.alltlobjects import LAYER
+
+RAW_FORMAT = f"TL layer {LAYER}, Telethon {version.__version__}"
+VECTOR = 0x1CB5C415
+_VECTOR_BYTES = struct.pack("<I", VECTOR)
+_MOST_PADDING = 1024  # bytes, of MTProto 2.0
+_MESSAGE_IDS_AT = {t.Message.CONSTRUCTOR_ID: 12, t.MessageService.CONSTRUCTOR_ID: 8}  # flags stand before the id
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Where reading stopped: what could not be named, and everything from the start of the object that holds it."""
+
+    constructor: int
+    list_index: int  # which of the answer's lists it stands in, from 0; -1: before them
+    message_id: int | None  # of the message that holds it, where that much could be read
+    rest: bytes
+
+    @property
+    def why(self) -> str:
+        return f"unknown kind {self.constructor:08x} ({RAW_FORMAT})"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer's parts. `whole` is None where something in it is of an unknown kind."""
+
+    whole: Any
+    parts: list[tuple[Any, bytes]]  # the objects in the answer's own lists, in order, each with its bytes
+    head: list[int]  # the constructor and the numbers before the first list
+    unknown: Unknown | None
+
+
+class _Reader(BinaryReader):  # type: ignore[misc]
+    """Telethon's reader, which besides notes the objects that stand directly in the answer's lists."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.parts: list[tuple[Any, bytes]] = []
+        self.started_at = 0
+        self.n_lists = 0
+        self.head: list[int] = []
+        self._plain_object, self._plain_int = super().tgread_object, super().read_int
+
+    def read_answer(self) -> Any:
+        whole = self._plain_object
+        # an instance's attribute hides the method, so what stands deeper down is read at no cost
+        self.tgread_object, self.read_int = self._read_part, self._read_int
+        return whole()
+
+    def _read_part(self) -> Any:
+        start = self.started_at = self.position
+        self.tgread_object, self.read_int = self._plain_object, self._plain_int
+        part = self._plain_object()
+        self.tgread_object, self.read_int = self._read_part, self._read_int
+        self.parts.append((part, self.stream[start : self.position]))
+        return part
+
+    def _read_int(self, signed: bool = True) -> int:
+        value = int(self._plain_int(signed))
+        self.n_lists += value == VECTOR
+        if not self.n_lists:
+            self.head.append(value)
+        return value
+
+
+def read_answer(reader: BinaryReader) -> Answer:
+    """Read what is left in `reader` as one answer. A request's `read_result`; never raises for its content."""
+    mine = _Reader(reader.read())
+    try:
+        return Answer(mine.read_answer(), mine.parts, mine.head, None)
+    except TypeNotFoundError as error:
+        return Answer(None, mine.parts, mine.head, _describe(mine, error.invalid_constructor_id))
+    except (struct.error, BufferError, ValueError, RuntimeError):  # a known kind in an unknown layout
+        return Answer(None, mine.parts, mine.head, _describe(mine, 0))
+
+
+def _describe(reader: _Reader, constructor: int) -> Unknown:
+    rest: bytes = reader.stream[reader.started_at :]
+    at = _MESSAGE_IDS_AT.get(int.from_bytes(rest[:4], "little"))
+    message_id = int.from_bytes(rest[at : at + 4], "little", signed=True) if at and len(rest) >= at + 4 else None
+    return Unknown(constructor, reader.n_lists - 1, message_id, rest)
+
+
+def find_users(rest: bytes) -> list[Any]:
+    """Return the users of an answer of which only `rest` could not be read: they are its last list."""
+    _, lists = _find_last_lists(rest)
+    return [user for user in lists[-1] if isinstance(user, t.User)] if lists else []
+
+
+def cut_off_lists(rest: bytes) -> bytes:
+    """Return what of `rest` belongs to the object at its start, where the answer's last lists follow it."""
+    end, _ = _find_last_lists(rest)
+    return rest[:end]
+
+
+def _find_last_lists(rest: bytes) -> tuple[int, list[list[Any]]]:
+    """Return where the lists that end an answer begin, and the lists; the end and none, where they cannot be found."""
+    for at in _vectors(rest):
+        reader = BinaryReader(rest)
+        reader.set_position(at)
+        lists: list[list[Any]] = []
+        try:
+            while rest[reader.position : reader.position + 4] == _VECTOR_BYTES:
+                lists.append(list(reader.tgread_object()))
+        except (TypeNotFoundError, struct.error, BufferError, ValueError, RuntimeError, MemoryError):
+            continue
+        # chats and users at least; what follows can only be the padding of the encryption
+        if len(lists) >= 2 and len(rest) - reader.position <= _MOST_PADDING:
+            return at, lists
+    return len(rest), []
+
+
+def _vectors(data: bytes) -> Iterator[int]:
+    at = data.find(_VECTOR_BYTES)
+    while at >= 0:
+        if at % 4 == 0:
+            yield at
+        at = data.find(_VECTOR_BYTES, at + 1)

@@ -1,0 +1,115 @@
+"""Attention and loss over packed documents.
+
+A document's tokens see their own document only. On a GPU one kernel does all documents of a row
+(`torch.nn.attention.varlen`); elsewhere each document is attended to by itself. The head is computed for graded tokens
+alone, in chunks that are computed again in the backward pass, so that logits never stand in memory whole.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from clone.finetune.rows import PackedBatch
+from clone.lm.model import Block, Heads, Rope, Transformer, attend_within
+
+HEAD_CHUNK = 2048  # graded tokens whose logits stand in memory at once
+_DOCUMENTS_STEP = 128  # offsets are padded to a multiple, so that a compiled block meets few shapes
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The borders of a row, and how to attend within them."""
+
+    offsets: list[int]
+    cumulative: Tensor | None  # (padded D + 1,) int32 on the GPU; None elsewhere
+    longest: int  # rounded up to a power of two
+
+    @classmethod
+    def of(cls, batch: PackedBatch) -> Documents:
+        lengths = [b - a for a, b in zip(batch.offsets, batch.offsets[1:], strict=False)]
+        longest = 1 << (max(lengths) - 1).bit_length()
+        if batch.input_ids.device.type != "cuda":
+            return cls(batch.offsets, None, longest)
+        n = -(-len(batch.offsets) // _DOCUMENTS_STEP) * _DOCUMENTS_STEP + 1
+        padded = batch.offsets + [batch.offsets[-1]] * (n - len(batch.offsets))
+        cumulative = torch.tensor(padded, dtype=torch.int32).pin_memory().to(batch.input_ids.device, non_blocking=True)
+        return cls(batch.offsets, cumulative, longest)
+
+    def __call__(self, heads: Heads, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend: q (T, n_head, hs), k and v (T, n_query_groups, hs) -> (T, n_head, hs)."""
+        if self.cumulative is not None and heads.softcap is None and q.dtype in (torch.bfloat16, torch.float16):
+            return self._varlen(heads, q, k, v)
+        return torch.cat(
+            [attend_within(heads, q[a:b], k[a:b], v[a:b]) for a, b in zip(self.offsets, self.offsets[1:], strict=False)]
+        )
+
+    def _varlen(self, heads: Heads, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        from torch.nn.attention.varlen import varlen_attn
+
+        window = (-1, 0) if heads.window is None else (heads.window - 1, 0)
+        options: dict[str, object] = {"scale": heads.scale, "window_size": window}
+        if k.shape[1] != q.shape[1]:
+            if "enable_gqa" in inspect.signature(varlen_attn).parameters:
+                options["enable_gqa"] = True
+            else:
+                share = q.shape[1] // k.shape[1]
+                k, v = k.repeat_interleave(share, 1), v.repeat_interleave(share, 1)
+        cumulative, longest = self.cumulative, self.longest
+        return cast(Tensor, varlen_attn(q, k, v, cumulative, cumulative, longest, longest, **options))  # type: ignore[arg-type]
+
+
+class PackedModel(nn.Module):
+    """A base with its adapter, trained on packed rows: a batch in, the summed loss of its graded tokens out."""
+
+    def __init__(self, model: Transformer, *, checkpointing: bool = False, compiles: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.checkpointing = checkpointing
+        self._rope = Rope(model.shape, device=model.device)
+        self._run = torch.compile(_run_block, dynamic=False) if compiles else _run_block
+        self._head = torch.compile(_chunk_loss, dynamic=None) if compiles else _chunk_loss
+
+    def forward(self, batch: PackedBatch) -> Tensor:
+        """Return the sum of the losses of a row's graded tokens, in nats, fp32."""
+        hidden = self.hidden(batch)  # (T, C)
+        graded = (batch.labels != -100).nonzero()[:, 0]
+        return self.head_loss(hidden[graded], batch.labels[graded])
+
+    def hidden(self, batch: PackedBatch) -> Tensor:
+        """Return the hidden states before the head, (T, C)."""
+        model, documents = self.model, Documents.of(batch)
+        ropes = self._rope.at(batch.positions)
+        x = model.embed(batch.input_ids)
+        for layer, block in enumerate(model.blocks):
+            rope = ropes[layer in model.shape.local_rope_layers]
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(self._run, block, x, rope, documents, use_reentrant=False)
+            else:
+                x = self._run(block, x, rope, documents)
+        return model.norm(x)
+
+    def head_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Return the summed cross entropy of hidden states (N, C) against labels (N,), in chunks."""
+        total = hidden.new_zeros((), dtype=torch.float32)
+        for states, targets in zip(torch.split(hidden, HEAD_CHUNK), torch.split(labels, HEAD_CHUNK), strict=True):
+            if torch.is_grad_enabled():
+                total = total + checkpoint(self._head, self.model, states, targets, use_reentrant=False)
+            else:
+                total = total + self._head(self.model, states, targets)
+        return total
+
+
+def _run_block(block: Block, x: Tensor, rope: tuple[Tensor, Tensor], documents: Documents) -> Tensor:
+    out: Tensor = block(x, rope, documents)
+    return out
+
+
+def _chunk_loss(model: Transformer, states: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(model.logits(states).float(), targets, reduction="sum")
