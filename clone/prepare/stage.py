@@ -12,12 +12,13 @@ import json
 import pickle
 import shutil
 import tempfile
+from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -39,8 +40,9 @@ from clone.prepare.batches import (
 from clone.prepare.choices import Choices, read_choices
 from clone.prepare.duplicates import find_repeats
 from clone.prepare.lengths import TokenizerFile, find_tokenizer
+from clone.prepare.page import render_page
 from clone.prepare.pii import ContactChoice, Entity, KnownPerson, Literals, PiiSettings, Scrubber, ScrubCounts
-from clone.prepare.pseudonyms import load_key
+from clone.prepare.pseudonyms import keyed_id, load_key
 from clone.prepare.source import Seen, Source
 from clone.prepare.split import balance_contacts, choose_validation
 from clone.recipe import PrepareRecipe
@@ -63,8 +65,10 @@ class PrepareReport:
     n_validation: int
     contacts: Mapping[str, int]  # pseudonym -> examples
     tokenizer: str
-    scrub: Mapping[str, object]
+    scrub: Mapping[str, Any]
+    tables: Mapping[str, Mapping[str, Sequence[Any]]]  # of `clone.prepare.tables`: column -> values
     notices: list[str] = field(default_factory=list)
+    is_kept: bool = False  # nothing had changed since an earlier time, and nothing was done
 
 
 def prepare(
@@ -74,6 +78,7 @@ def prepare(
     name: str = "default",
     base: str,
     n_workers: int = 1,
+    force: bool = False,
     build_scrubber: Callable[[], Scrubs] | None = None,
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> PrepareReport:
@@ -88,6 +93,16 @@ def prepare(
         source = Source(archive, recipe, key, choices)
         tokenizer = find_tokenizer(base, workspace.bases)
         folder = make_private_folder(workspace.processed(name))
+        manifest = {
+            "schema": SCHEMA,
+            "clone_version": __version__,
+            "archive_revision": archive.revision(),
+            "recipe": recipe.model_dump(mode="json"),
+            "tokenizer": {"base": tokenizer.name, "sha256": tokenizer.sha256},
+            "choices": keyed_id(key, "choices", choices),  # changes with the key and with the person's lists
+        }
+        if not force and (kept := _kept_report(folder, manifest)):
+            return kept
         for left in folder.glob(".work.*"):  # of a run that was killed; it holds messages
             shutil.rmtree(left, ignore_errors=True)
         work = Path(tempfile.mkdtemp(prefix=".work.", dir=folder))
@@ -102,17 +117,27 @@ def prepare(
             with crew(settings, n_workers if source.seen.n_messages >= _WORTH_A_CREW else 1) as team:
                 built = _both_passes(team, source, literals_path(work), on_progress)
             report, choice = _balance_and_split(built, recipe, source, tokenizer)
-            manifest = {
-                "schema": SCHEMA,
-                "clone_version": __version__,
-                "archive_revision": archive.revision(),
-                "recipe": recipe.model_dump(mode="json"),
-                "tokenizer": {"base": tokenizer.name, "sha256": tokenizer.sha256},
-            }
-            _write(folder, manifest, report, partial(_copy_sessions, work, built, choice))
+            on_progress("writing", 0, None)
+            page = render_page(name, report, recipe.model_dump())
+            _write(folder, manifest, report, page, partial(_copy_sessions, work, built, choice))
         finally:
             shutil.rmtree(work, ignore_errors=True)
     return report
+
+
+def _kept_report(folder: Path, manifest: Mapping[str, object]) -> PrepareReport | None:
+    """Return the report of what stands in `folder` if it was made of the very same things."""
+    try:
+        before = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if any(before.get(key) != value for key, value in manifest.items()):
+            return None
+        if any(hash_file(folder / name) != sha256 for name, sha256 in before["files"].items()):
+            return None
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        steps = [StepCount(**step) for step in report.pop("steps")]
+        return PrepareReport(steps, **{**report, "is_kept": True})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # damaged, or of another version: made anew
 
 
 def choices_of(recipe: PrepareRecipe, workspace: Workspace) -> Choices:
@@ -197,7 +222,10 @@ def _balance_and_split(
     n_kept = sum(session.n_examples for session in kept)
     replies: Counter[str] = Counter()
     scrub = ScrubCounts()
+    by_contact: Counter[str] = Counter()
     for batch in built:
+        for part in batch.sessions[:1]:  # a batch holds one contact's sessions
+            by_contact[part.contact] += sum(batch.scrub.by_entity.values())
         replies.update(batch.dropped)
         scrub.merge(batch.scrub)
     steps = _steps(source.seen, replies, sum(session.n_examples for session in sessions), n_kept)
@@ -218,10 +246,22 @@ def _balance_and_split(
         n_validation=n_validation,
         contacts=dict(sorted(contacts.items(), key=lambda item: (-item[1], item[0]))),
         tokenizer=tokenizer.name,
-        scrub=scrub.as_json(),
+        scrub={**scrub.as_json(), "by_contact": dict(sorted(by_contact.items()))},
+        tables=_tables(built, source.seen, recipe.max_context_tokens),
         notices=_notices(kept, n_kept, n_validation),
     )
     return report, _Choice(left_out, validation)
+
+
+def _tables(built: Sequence[Built], seen: Seen, max_context_tokens: int) -> Mapping[str, Mapping[str, Sequence[Any]]]:
+    from clone.prepare.tables import Sizes, tabulate  # pandas: not for every process that scrubs
+
+    sizes = Sizes(array("i"), array("i"), array("i"))
+    for batch in built:
+        sizes.n_context_tokens.extend(batch.n_context_tokens)
+        sizes.n_reply_tokens.extend(batch.n_reply_tokens)
+        sizes.n_bubbles.extend(batch.n_bubbles)
+    return tabulate(seen.contact, seen.at, seen.is_mine, sizes, max_context_tokens)
 
 
 def _steps(seen: Seen, replies: Counter[str], n_built: int, n_kept: int) -> list[StepCount]:
@@ -258,6 +298,7 @@ def _write(
     folder: Path,
     manifest: Mapping[str, object],
     report: PrepareReport,
+    page: str,
     copy_sessions: Callable[[IO[bytes], IO[bytes]], None],
 ) -> None:
     manifest_path = folder / "manifest.json"
@@ -267,8 +308,11 @@ def _write(
         write_atomically(folder / "validation.jsonl", binary=True) as validation,
     ):
         copy_sessions(train, validation)
-    _write_json(folder / "report.json", asdict(report))
-    files = {file: hash_file(folder / file) for file in ("train.jsonl", "validation.jsonl", "report.json")}
+    _write_json(folder / "report.json", {k: v for k, v in asdict(report).items() if k != "is_kept"})
+    with write_atomically(folder / "report.html") as stream:
+        stream.write(page)
+    names = ("train.jsonl", "validation.jsonl", "report.json", "report.html")
+    files = {file: hash_file(folder / file) for file in names}
     _write_json(
         manifest_path,
         {
