@@ -15,15 +15,16 @@ from clone.prepare.pii.words import Wake
 
 _PHONE = re.compile(r"(?<![\w.,:/=#@$€£¥₽+\-])(?:\+|00)?[ ]?\(?\d(?:[ \t().\-/_–]{0,3}\d){5,16}(?![\w])(?![.,:]\d)")
 _PHONE_WORD = re.compile(
-    r"тел|номер|мобил|моб\b|звон|набер|набир|позвон|вац?ап|вотс|whats|wa\b|viber|вайбер|сотов|phone|cell|mobile|call|text me|sms|number|num\b|tel\b|tlf|móvil|movil|celular|llama|portable|appelle|numéro|numero|handy|nummer|ruf|"
-    r"sdt|sđt|đt|gọi|zalo|điện thoại|số|whatsapp|telefon|komórk|dzwoń|zadzwoń|numer|cellulare|chiama|telefone|liga|ligar|telemóvel|zap|ara\b|tel|电话|手机|号码|联系|дзвон|телефон|контакт|contact|ring|reach me|hotline|mon 0[67]|fon\b|cep|numara",
+    r"тел|номер|мобил|моб\b|звон|набер|набир|позвон|вац?ап|вотс|whats|wa\b|viber|вайбер|сотов|phone|cell|mobile|call|text me|sms|number|num\b|tel\b|tlf|móvil|movil|celular|ll[aá]m|portable|appelle|numéro|numero|handy|nummer|ruf|"
+    r"sdt|sđt|đt|gọi|zalo|điện thoại|số|whatsapp|telefon|komórk|dzwoń|zadzwoń|numer|cellulare|chiama|telefone|liga|ligar|telemóvel|zap|ara\b|tel|电话|手机|号码|联系|打|дзвон|телефон|контакт|contact|ring|reach me|hotline|mon 0[67]|fon\b|cep|numara",
     re.IGNORECASE,
 )
+_SHORT_PHONE = re.compile(r"(?:тел(?:ефон\w*)?|номер|домашн\w+|городск\w+|звони|набери|phone|call|tel)[^\d\n]{1,16}(\d{1,2}-\d\d-\d\d)(?![\d\-])", re.IGNORECASE)
 _NOT_PHONE = re.compile(
     r"(?:order|заказ\w*|track\w*|трек\w*|invoice|parcel|ticket|билет\w*|pedido|commande|bestell\w*|isbn|imei|артикул\w*|serial|s/n|flight|рейс\w*|zamówien\w*|sipariş\w*|đơn hàng|订单\w*|快递|накладн\w*|id|№ ?заказа|ref|reference|номер заказа|замовлення|посилк\w*|inn|инн|огрн|кпп|бик|версия|version|v|build|commit|issue|pr|ean|sku|case|referencia|encomenda|spedizione|ordine|счет|сумм\w+|итого|total|price|цена)[\s:#№.\-]{0,4}(?:no\.?|nr\.?|number|номер|№|#|num|nr)?[\s:#№.]{0,3}$",
     re.IGNORECASE,
 )
-_DATE = re.compile(r"(?:\d{1,2}[./\-]\d{1,2}[./\-](?:\d{4}|\d{2})|\d{4}[./\-]\d{1,2}[./\-]\d{1,2})(?:\D.*)?")
+_DATE = re.compile(r"(?:\d{1,2}[./\-]\d{1,2}[./\-](?:\d{4}|\d{2})|\d{4}[./\-]\d{1,2}[./\-]\d{1,2})(?:\s.*)?")
 _MONEY_AFTER = re.compile(r"\s*(?:руб|р\b|р\.|₽|\$|€|£|¥|元|грн|zł|pln|tl\b|vnd|đ\b|usd|eur|dollar|euro|тыс|млн|kg|кг|км|km|шт|сум|тенге|mb|gb|мб|bytes|байт|ms|мс)", re.IGNORECASE)
 _REGIONS = ("RU", "US", "GB", "ES", "FR", "DE", "VN", "UA", "BR", "PT", "IT", "PL", "TR", "CN", "KZ", "BY", "MX", "AR", "SG", "CH", "AT", "BE", "CA", "AU", "IN")
 
@@ -57,6 +58,8 @@ class ChatPhoneRecognizer(ChatRecognizer):
             rule = self._rule(norm, norm[start:end], start, end)
             if rule:
                 yield Hit(start, end, Entity.PHONE_NUMBER, 0.8 if rule != "phone.context" else 0.65, rule)
+        for match in _SHORT_PHONE.finditer(norm):
+            yield Hit(match.start(1), match.end(1), Entity.PHONE_NUMBER, 0.6, "phone.short")
 
     def _rule(self, norm: str, raw: str, start: int, end: int) -> str:
         digits = re.sub(r"\D", "", raw)
@@ -67,6 +70,8 @@ class ChatPhoneRecognizer(ChatRecognizer):
             return ""
         before = norm[max(0, start - 28) : start]
         if _NOT_PHONE.search(before):
+            return ""
+        if re.fullmatch(r"\d(?: \d){6,}", raw) and ("123" in digits or "321" in digits):
             return ""
         if re.fullmatch(r"\d{1,3}(?:\.\d{1,3}){3}", raw) or re.fullmatch(r"\d{1,3}(?: \d{3}){1,3}", raw) and not self._grouped(raw, digits):
             return ""
@@ -98,7 +103,7 @@ class ChatPhoneRecognizer(ChatRecognizer):
         groups = re.split(r"\D+", raw.strip())
         if len(groups) < 2 or len(groups) > 7:
             return False
-        if any(len(g) > 6 for g in groups):
+        if any(len(g) > 8 for g in groups):
             return False
         return digits[0] == "0" or digits[0] in "6789" or (len(groups) in (3, 4, 5) and len(digits) in (9, 10, 11))
 
@@ -193,16 +198,17 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 is_odd = bool(re.search(r"[\d_.]|[a-z][A-Z]", name)) and len(name) >= 4
                 if name.lower() in _HANDLE_STOP or re.fullmatch(r"[a-z]{0,3}\d{1,3}[ap]?m?", name):
                     continue
-                if is_odd or is_announced or (len(name) >= 5 and (match.start() == 0 or norm[match.start() - 1] == " ")):
+                if is_odd or is_announced or (name.islower() and len(name) >= 5 and (match.start() == 0 or norm[match.start() - 1] == " ")):
                     yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.8, "username.handle")
         for match in _PROFILE.finditer(norm):
-            if match[1].lower() not in _PROFILE_STOP and not norm.startswith("://", match.end(1)):
+            is_repository = "git" in match[0] and norm.startswith("/", match.end(1))
+            if match[1].lower() not in _PROFILE_STOP and not is_repository:
                 end = match.end(1) - (len(match[1]) - len(match[1].rstrip(".-")))
                 yield Hit(match.start(1), end, Entity.USERNAME, 0.85, "username.profile")
         if is_announced or view.wake & (Wake.PASSWORD | Wake.CJK):
             for match in _USER_WORD.finditer(norm):
                 value = match["value"]
-                if value.lower() in _USER_STOP or norm.startswith(("@", "://"), match.end()) or len(value) < 3:
+                if value.lower() in _USER_STOP or norm.startswith(("@", "://", "/"), match.end()) or len(value) < 3:
                     continue
                 is_odd = bool(re.search(r"[\d_.#]|[a-z][A-Z]", value))
                 is_foreign = not value.isupper() and view.has_cyrillic
