@@ -100,6 +100,8 @@ def _prepare(
         return
     for segments in shown:
         _show_example(segments)
+    if shown:
+        say("Green is what the twin learns; ⟨marks⟩ are tokens of the template.", style="dim")
     _show_report(report)
     for form, paths in written.items():
         say(f"Also written: {', '.join(paths)}")

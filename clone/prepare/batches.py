@@ -61,7 +61,7 @@ class Settings:
     """What a worker needs to know."""
 
     folder: Path  # where batches lie between the passes
-    tokenizer: Path | None
+    tokenizer: Path
     max_context_tokens: int
     long_text_chars: int
     build_scrubber: Callable[[], Scrubs]
