@@ -15,6 +15,7 @@ COMMANDS = {
     "collect": "Bring messages into the archive, from Telegram or from export files.",
     "prepare": "Turn collected messages into training examples, with personal data out.",
     "finetune": "Train an adapter that answers as you do.",
+    "runs": "List the runs with their held-out loss.",
     "chat": "Talk to your twin.",
     "forget": "Remove a contact from the archive and from processed data.",
     "run": "Walk the four stages of a recipe and skip what is up to date.",
