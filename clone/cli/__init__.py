@@ -16,6 +16,7 @@ COMMANDS = {
     "prepare": "Turn collected messages into training examples, with personal data out.",
     "finetune": "Train an adapter that answers as you do.",
     "chat": "Talk to your twin.",
+    "serve": "Serve the twin on this machine: one page, and OpenAI's API.",
     "run": "Walk the four stages of a recipe and skip what is up to date.",
     "status": "Say what stands, how old it is, and what to type next.",
     "doctor": "Check this machine: Python, torch, GPU, disk, memory, caches, login.",
