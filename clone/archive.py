@@ -3,8 +3,10 @@
     accounts ─┬─ chats ─┬─ messages ┬─ versions     what a message said at other times
               │         │           └─ raws         the source's own payload, one for each format it was seen in
               │         ├─ cursors                  how far a chat has been read
+              │         ├─ dialogs                  what the messenger said of a live chat at the last visit
               │         └─ gaps                     messages that were seen and could not be read, each with its reason
               └─ people                             names, for scrubbing
+    forgotten                                       contacts that are never to come back
     imports, meta
 
 A page of messages and the cursor that says it was read commit in one transaction, so a kill at any instant loses
@@ -16,13 +18,14 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from clone.errors import DataError, StageMissing
+from clone.errors import DataError, MissingExtra, StageMissing
 from clone.records import Account, Chat, ChatKind, Kind, Message, Person
 
 SCHEMA_VERSION = 1
@@ -53,8 +56,14 @@ CREATE TABLE versions (
     kind TEXT NOT NULL, raw BLOB, PRIMARY KEY (chat_pk, message_id, edited_at, text)) WITHOUT ROWID;
 CREATE TABLE cursors (chat_pk INTEGER PRIMARY KEY REFERENCES chats, message_id INTEGER NOT NULL);
 CREATE TABLE gaps (
-    chat_pk INTEGER NOT NULL REFERENCES chats, message_id INTEGER NOT NULL, why TEXT NOT NULL,
+    chat_pk INTEGER NOT NULL REFERENCES chats, message_id INTEGER NOT NULL, why TEXT NOT NULL, raw BLOB,
     PRIMARY KEY (chat_pk, message_id)) WITHOUT ROWID;
+CREATE TABLE dialogs (
+    chat_pk INTEGER PRIMARY KEY REFERENCES chats, access_hash INTEGER, top_message INTEGER NOT NULL,
+    n_server INTEGER, is_walked INTEGER NOT NULL, visited_at INTEGER);
+CREATE TABLE forgotten (
+    source TEXT NOT NULL, account_id TEXT NOT NULL, chat_id TEXT NOT NULL,
+    PRIMARY KEY (source, account_id, chat_id)) WITHOUT ROWID;
 CREATE TABLE imports (
     sha256 TEXT NOT NULL, file_name TEXT NOT NULL, source TEXT NOT NULL, imported_at INTEGER NOT NULL,
     n_messages INTEGER NOT NULL, PRIMARY KEY (sha256)) WITHOUT ROWID;
@@ -63,6 +72,23 @@ CREATE TABLE imports (
 
 # chat_pk, message_id, sender_id, sent_at, text, kind, reply_to, edited_at, is_forwarded, is_outgoing
 _Row = tuple[int, int, str, int, str, str, int | None, int | None, bool, bool]
+
+
+_new = object.__new__
+(
+    _set_source,
+    _set_account_id,
+    _set_chat_id,
+    _set_message_id,
+    _set_sender_id,
+    _set_sent_at,
+    _set_text,
+    _set_kind,
+    _set_reply_to,
+    _set_edited_at,
+    _set_is_forwarded,
+    _set_is_outgoing,
+) = (getattr(Message, field.name).__set__ for field in fields(Message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +101,17 @@ class PageCount:
 
     def __add__(self, other: PageCount) -> PageCount:
         return PageCount(self.n_new + other.n_new, self.n_edited + other.n_edited, self.n_known + other.n_known)
+
+
+@dataclass(frozen=True, slots=True)
+class DialogState:
+    """What a messenger said of a live chat when it was last visited."""
+
+    access_hash: int | None
+    top_message: int  # id of its newest message
+    n_server: int | None  # messages in it, as the messenger counts
+    is_walked: bool  # read once from its beginning to its end
+    visited_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +130,72 @@ class Archive:
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._db = connection
+        self._driver: Any = sqlite3 if isinstance(connection, sqlite3.Connection) else _sqlcipher()
         self._path = path
         self._chat_pks: dict[tuple[str, str, str], int] = {}
         self._format_pks: dict[str, int] = {}
 
     @classmethod
-    def create(cls, path: Path) -> Archive:
-        """Open the archive at `path`, made if missing, readable by its owner alone."""
+    def create(cls, path: Path, passphrase: str | None = None) -> Archive:
+        """Open the archive at `path`, made if missing, readable by its owner alone.
+
+        A new one is encrypted where there is a passphrase (given here or by `ask_passphrase_with`). Raises DataError
+        where there is one and the archive is not encrypted: nobody should believe that it is.
+        """
+        is_new = not path.exists() or not path.stat().st_size
+        passphrase = passphrase or _ask_passphrase(is_new or not is_encrypted(path))
+        if passphrase and not is_new and not is_encrypted(path):
+            raise DataError(
+                f"there is a passphrase, and {path.name} is not encrypted.",
+                "clone collect --encrypt encrypts it; or unset CLONE_PASSPHRASE.",
+            )
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives -wal and -shm the mode of the file
         path.chmod(0o600)
-        archive = cls(_connect(path), path)
+        archive = cls(_connect(path, passphrase), path)
         archive._prepare_schema()
         return archive
 
     @classmethod
-    def open(cls, path: Path) -> Archive:
-        """Open an archive that exists. Raises StageMissing where there is none."""
+    def open(cls, path: Path, passphrase: str | None = None) -> Archive:
+        """Open an archive that exists. Raises StageMissing where there is none, DataError for a wrong passphrase."""
         if not path.exists():
             raise StageMissing("nothing has been collected yet.", "clone collect --from result.json")
-        archive = cls(_connect(path), path)
+        if is_encrypted(path):
+            passphrase = passphrase or _ask_passphrase(False)
+            if not passphrase:
+                raise DataError(
+                    f"{path.name} is encrypted (or damaged), and there is no passphrase.", "Set CLONE_PASSPHRASE."
+                )
+        else:
+            passphrase = None
+        archive = cls(_connect(path, passphrase), path)
         archive._prepare_schema()
         return archive
+
+    @classmethod
+    def encrypt(cls, path: Path, passphrase: str) -> None:
+        """Encrypt an archive that is not, in its place. Raises DataError where it is already."""
+        if is_encrypted(path):
+            raise DataError(f"{path.name} is encrypted already.")
+        copy = path.with_name(path.name + ".encrypting")
+        copy.unlink(missing_ok=True)
+        os.close(os.open(copy, os.O_RDWR | os.O_CREAT, 0o600))
+        plain = _sqlcipher().connect(path, isolation_level=None)
+        try:
+            plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            version = plain.execute("PRAGMA user_version").fetchone()[0]
+            plain.execute(f"ATTACH DATABASE {_quote(str(copy))} AS sealed KEY {_quote(passphrase)}")
+            plain.execute("SELECT sqlcipher_export('sealed')")
+            plain.execute(f"PRAGMA sealed.user_version = {version}")
+            plain.execute("DETACH DATABASE sealed")
+        finally:
+            plain.close()
+        with copy.open("rb") as stream:
+            os.fsync(stream.fileno())
+        copy.replace(path)
+        for left in ("-wal", "-shm"):
+            path.with_name(path.name + left).unlink(missing_ok=True)
 
     def __enter__(self) -> Archive:
         return self
@@ -133,7 +214,7 @@ class Archive:
                 self._set_meta("archive_id", secrets.token_hex(16))
                 self._set_meta("revision", "0")
                 self._db.commit()
-        except sqlite3.DatabaseError as error:
+        except self._driver.DatabaseError as error:
             raise DataError(
                 f"{self._path.name} is not an archive of clone, or it is damaged.",
                 "Put it aside and collect again.",
@@ -156,7 +237,7 @@ class Archive:
             if self._db.total_changes != before:
                 self._db.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'revision'")
             self._db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
+        except self._driver.OperationalError as error:
             self._rollback()
             if "full" in str(error):
                 raise DataError(
@@ -270,9 +351,9 @@ class Archive:
         self._db.executemany("INSERT OR IGNORE INTO raws VALUES (?, ?, ?, ?)", raws)
         if n_new:
             self._db.execute(
-                """DELETE FROM gaps WHERE chat_pk = ?
-                AND message_id IN (SELECT message_id FROM messages WHERE chat_pk = ?)""",
-                (pk, pk),
+                """DELETE FROM gaps WHERE chat_pk = ? AND EXISTS (SELECT 1 FROM messages m
+                WHERE m.chat_pk = gaps.chat_pk AND m.message_id = gaps.message_id)""",
+                (pk,),
             )
         return PageCount(n_new, n_edited, len(rows) - n_new - n_edited)
 
@@ -332,9 +413,42 @@ class Archive:
             (self._chat_pk(chat), message_id),
         )
 
-    def put_gap(self, chat: Chat, message_id: int, why: str) -> None:
-        """Remember a message that was seen and could not be read."""
-        self._db.execute("INSERT OR IGNORE INTO gaps VALUES (?, ?, ?)", (self._chat_pk(chat), message_id, why))
+    def put_gap(self, chat: Chat, message_id: int, why: str, raw: bytes | None = None) -> None:
+        """Remember a message that was seen and could not be read, with what could be had of it."""
+        self._db.execute(
+            """INSERT OR IGNORE INTO gaps SELECT ?1, ?2, ?3, ?4
+            WHERE NOT EXISTS (SELECT 1 FROM messages WHERE chat_pk = ?1 AND message_id = ?2)""",
+            (self._chat_pk(chat), message_id, why, raw),
+        )
+
+    def put_dialog(self, chat: Chat, state: DialogState) -> None:
+        """Remember what the messenger said of a chat."""
+        row = (
+            self._chat_pk(chat),
+            state.access_hash,
+            state.top_message,
+            state.n_server,
+            state.is_walked,
+            int(state.visited_at.timestamp()) if state.visited_at else None,
+        )
+        self._db.execute("INSERT OR REPLACE INTO dialogs VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def mark_deleted(self, chat: Chat, message_ids: Iterable[int], now: datetime) -> int:
+        """Mark messages as gone from the source, and return how many were not yet; nothing is removed."""
+        pk, when = self._chat_pk(chat), int(now.timestamp())
+        before = self._db.total_changes
+        self._db.executemany(
+            "UPDATE messages SET deleted_at = ? WHERE chat_pk = ? AND message_id = ? AND deleted_at IS NULL",
+            [(when, pk, message_id) for message_id in message_ids],
+        )
+        return self._db.total_changes - before
+
+    def remember(self, key: str, value: str | None) -> None:
+        """Keep a note that is no content, as a deadline; None forgets it. At once, outside transactions."""
+        if value is None:
+            self._db.execute("DELETE FROM meta WHERE key = ?", (key,))
+        else:
+            self._set_meta(key, value)
 
     def put_import(self, sha256: str, file_name: str, source: str, now: datetime, n_messages: int) -> None:
         """Remember a file that was read to its end."""
@@ -342,6 +456,66 @@ class Archive:
             "INSERT OR IGNORE INTO imports VALUES (?, ?, ?, ?, ?)",
             (sha256, file_name, source, int(now.timestamp()), n_messages),
         )
+
+    # -- forgetting -------------------------------------------------------------------------------------------------
+
+    def forget(self, chat: Chat) -> int:
+        """Remove a chat with everything in it and everybody who is only in it, and return how many messages it had.
+
+        It stays forgotten: `is_forgotten` is true from now on. Call `scrub` afterwards, outside the transaction.
+        """
+        pk, key = self._chat_pk(chat), (chat.source, chat.account_id, chat.chat_id)
+        title = chat.title.casefold()
+        senders = [
+            row[0] for row in self._db.execute("SELECT DISTINCT sender_id FROM messages WHERE chat_pk = ?", (pk,))
+        ]
+        n_messages = int(self._db.execute("SELECT count(*) FROM messages WHERE chat_pk = ?", (pk,)).fetchone()[0])
+        for table in ("raws", "versions", "gaps", "cursors", "dialogs", "messages", "chats"):
+            self._db.execute(f"DELETE FROM {table} WHERE chat_pk = ?", (pk,))
+        self._db.executemany(
+            """DELETE FROM people WHERE person_id = ?1
+            AND account_pk = (SELECT account_pk FROM accounts WHERE source = ?2 AND account_id = ?3)
+            AND NOT EXISTS (SELECT 1 FROM messages m JOIN chats c USING (chat_pk)
+              WHERE m.sender_id = ?1 AND c.account_pk = people.account_pk)""",
+            [(person, chat.source, chat.account_id) for person in {*senders, chat.chat_id} - {chat.account_id}],
+        )
+        for sha256, file_name in self._db.execute("SELECT sha256, file_name FROM imports").fetchall():
+            if title and title in file_name.casefold():  # WhatsApp names its files after the contact
+                self._db.execute("DELETE FROM imports WHERE sha256 = ?", (sha256,))
+        self._db.execute("INSERT OR IGNORE INTO forgotten VALUES (?, ?, ?)", key)
+        self._chat_pks.pop(key, None)
+        return n_messages
+
+    def unforget(self, source: str, chat_id: str) -> int:
+        """Let a contact that was forgotten be collected again; return how many chats that are."""
+        return self._db.execute("DELETE FROM forgotten WHERE source = ? AND chat_id = ?", (source, chat_id)).rowcount
+
+    def is_forgotten(self, chat: Chat) -> bool:
+        key = (chat.source, chat.account_id, chat.chat_id)
+        sql = "SELECT 1 FROM forgotten WHERE source = ? AND account_id = ? AND chat_id = ?"
+        return self._db.execute(sql, key).fetchone() is not None
+
+    def scrub(self) -> None:
+        """Write the file anew, so that no byte of what was removed is left in it or beside it.
+
+        Freed pages, the rests that moved rows leave in pages, and the write-ahead log all keep what was removed.
+        """
+        folder = os.environ.get("SQLITE_TMPDIR")
+        os.environ["SQLITE_TMPDIR"] = str(self._path.parent)  # VACUUM writes a copy; not into a folder of everybody
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.OperationalError as error:
+            raise DataError(
+                "the archive could not be written anew: what was removed is no longer in use, but still on the disk.",
+                "Free as much space as the archive takes, and run the same command again.",
+            ) from error
+        finally:
+            if folder is None:
+                del os.environ["SQLITE_TMPDIR"]
+            else:
+                os.environ["SQLITE_TMPDIR"] = folder
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -393,24 +567,89 @@ class Archive:
             (self._chat_pk(chat),),
         )
         kinds = {kind.value: kind for kind in Kind}
-        for r in rows:
-            yield Message(
-                *head,
-                r[0],
-                r[1],
-                datetime.fromtimestamp(r[2], UTC),
-                r[3],
-                kinds[r[4]],
-                r[5],
-                _time(r[6]),
-                bool(r[7]),
-                bool(r[8]),
-            )
+        source, account_id, chat_id = head
+        read_time = datetime.fromtimestamp
+        for number, sender, sent_at, text, kind, reply_to, edited_at, is_forwarded, is_outgoing in rows:
+            # What Message(...) does, in a third of its time: a frozen dataclass fills itself by object.__setattr__.
+            message = _new(Message)
+            _set_source(message, source)
+            _set_account_id(message, account_id)
+            _set_chat_id(message, chat_id)
+            _set_message_id(message, number)
+            _set_sender_id(message, sender)
+            _set_sent_at(message, read_time(sent_at, UTC))
+            _set_text(message, text)
+            _set_kind(message, kinds[kind])
+            _set_reply_to(message, reply_to)
+            _set_edited_at(message, None if edited_at is None else read_time(edited_at, UTC))
+            _set_is_forwarded(message, bool(is_forwarded))
+            _set_is_outgoing(message, bool(is_outgoing))
+            yield message
 
     def cursor(self, chat: Chat) -> int:
         """Return the last message id up to which a chat was read, 0 for none."""
         row = self._db.execute("SELECT message_id FROM cursors WHERE chat_pk = ?", (self._chat_pk(chat),)).fetchone()
         return int(row[0]) if row else 0
+
+    def recall(self, key: str) -> str | None:
+        """Return a note that `remember` kept."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return str(row[0]) if row else None
+
+    def find_chat(self, source: str, account_id: str, chat_id: str) -> Chat | None:
+        """Return a chat by its ids."""
+        row = self._db.execute(
+            """SELECT c.kind, c.title, c.username, c.phone, c.is_deleted FROM chats c JOIN accounts USING (account_pk)
+            WHERE source = ? AND account_id = ? AND chat_id = ?""",
+            (source, account_id, chat_id),
+        ).fetchone()
+        if row is None:
+            return None
+        return Chat(source, account_id, chat_id, ChatKind(row[0]), row[1], row[2], row[3], bool(row[4]))
+
+    def dialog(self, chat: Chat) -> DialogState | None:
+        """Return what the messenger said of a chat when it was last visited."""
+        row = self._db.execute(
+            "SELECT access_hash, top_message, n_server, is_walked, visited_at FROM dialogs WHERE chat_pk = ?",
+            (self._chat_pk(chat),),
+        ).fetchone()
+        return DialogState(row[0], row[1], row[2], bool(row[3]), _time(row[4])) if row else None
+
+    def message_ids(self, chat: Chat) -> list[int]:
+        """Return the ids of a chat's messages that are not marked as deleted, ascending."""
+        rows = self._db.execute(
+            "SELECT message_id FROM messages WHERE chat_pk = ? AND deleted_at IS NULL ORDER BY message_id",
+            (self._chat_pk(chat),),
+        )
+        return [row[0] for row in rows]
+
+    def first_id_since(self, chat: Chat, moment: datetime) -> int | None:
+        """Return the lowest id of the newest messages of a chat, those that were sent at `moment` or later."""
+        first, limit = None, int(moment.timestamp())
+        rows = self._db.execute(
+            "SELECT message_id, sent_at FROM messages WHERE chat_pk = ? ORDER BY message_id DESC",
+            (self._chat_pk(chat),),
+        )
+        for message_id, sent_at in rows:
+            if sent_at < limit:
+                break
+            first = int(message_id)
+        rows.close()
+        return first
+
+    def n_messages(self, chat: Chat) -> int:
+        """Return how many messages a chat has that are not marked as deleted."""
+        row = self._db.execute(
+            "SELECT count(*) FROM messages WHERE chat_pk = ? AND deleted_at IS NULL", (self._chat_pk(chat),)
+        ).fetchone()
+        return int(row[0])
+
+    def gaps(self, chat: Chat) -> list[tuple[int, str]]:
+        """Return the messages of a chat that were seen and could not be read, each with its reason."""
+        rows = self._db.execute(
+            "SELECT message_id, why FROM gaps WHERE chat_pk = ? ORDER BY message_id", (self._chat_pk(chat),)
+        )
+        return list(rows)
 
     def _chat_pk(self, chat: Chat) -> int:
         key = (chat.source, chat.account_id, chat.chat_id)
@@ -435,14 +674,60 @@ class Archive:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+def is_encrypted(path: Path) -> bool:
+    """Whether a file is not plain SQLite: what SQLCipher writes looks like noise from its first byte."""
+    if not path.exists():
+        return False
+    with path.open("rb") as stream:
+        head = stream.read(16)
+    return bool(head) and head != b"SQLite format 3\0"
+
+
+def ask_passphrase_with(ask: Callable[[bool], str | None]) -> None:
+    """Set how passphrases are come by: `ask(is_new)`, where `is_new` tells that there is no encrypted archive yet.
+
+    The command line does so once, so that every stage opens an encrypted archive without knowing of it.
+    """
+    global _ask_passphrase
+    _ask_passphrase = ask
+
+
+def _no_passphrase(is_new: bool) -> str | None:
+    return None
+
+
+_ask_passphrase: Callable[[bool], str | None] = _no_passphrase
+
+
+def _sqlcipher() -> Any:
     try:
+        import sqlcipher3
+    except ImportError:
+        raise MissingExtra("sqlcipher3", "encryption") from None
+    return sqlcipher3
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _connect(path: Path, passphrase: str | None) -> sqlite3.Connection:
+    driver: Any = _sqlcipher() if passphrase else sqlite3
+    # the live collector writes from a thread of its own while the next page is on its way; never two at once
+    connection: sqlite3.Connection = driver.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
+    try:
+        if passphrase:
+            connection.execute(f"PRAGMA key = {_quote(passphrase)}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-    except sqlite3.DatabaseError as error:
+        connection.execute("PRAGMA secure_delete = ON")  # freed pages are overwritten
+    except driver.DatabaseError as error:
         connection.close()
+        if passphrase:
+            raise DataError(
+                f"the passphrase does not open {path.name} (or the file is damaged).", "Check CLONE_PASSPHRASE."
+            ) from None
         raise DataError(
             f"{path.name} is not an archive of clone, or it is damaged.", "Put it aside and collect again."
         ) from error

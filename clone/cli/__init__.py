@@ -17,6 +17,7 @@ COMMANDS = {
     "finetune": "Train an adapter that answers as you do.",
     "chat": "Talk to your twin.",
     "serve": "Serve the twin on this machine: one page, and OpenAI's API.",
+    "forget": "Remove a contact from the archive and from processed data.",
     "run": "Walk the four stages of a recipe and skip what is up to date.",
     "status": "Say what stands, how old it is, and what to type next.",
     "doctor": "Check this machine: Python, torch, GPU, disk, memory, caches, login.",
@@ -72,3 +73,16 @@ def main() -> None:
 
     collect, prepare, finetune, chat: each command does one stage, in the current folder.
     """
+    from clone.archive import ask_passphrase_with
+
+    ask_passphrase_with(_passphrase)
+
+
+def _passphrase(is_new: bool) -> str | None:
+    """Return the archive's passphrase from the environment or, for an archive that has one, from the person."""
+    import os
+
+    found = os.environ.get("CLONE_PASSPHRASE")
+    if not found and not is_new and sys.stdin.isatty():
+        found = click.prompt("Passphrase of the archive", hide_input=True, err=True)
+    return found or None

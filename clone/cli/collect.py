@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from clone.cli.collect_live import live_options
 from clone.cli.options import json_option, recipe_options
 
 if TYPE_CHECKING:
@@ -24,15 +25,23 @@ if TYPE_CHECKING:
     help="Read this export (a file, a .zip or a folder) instead of the account; may be repeated.",
 )
 @click.option("--me", metavar="ID|NAME", help="Who you are in the export, where it does not say it.")
+@click.option(
+    "--dates",
+    type=click.Choice(["day-first", "month-first"]),
+    help="How a WhatsApp export writes dates, where they do not tell.",
+)
 @click.option("--timezone", metavar="ZONE", help="Where times without a zone were written, as Europe/Berlin.")
+@live_options
 @json_option
 def command(
     recipe_path: Path | None,
     overrides: tuple[str, ...],
     files: tuple[Path, ...],
     me: str | None,
+    dates: str | None,
     timezone: str | None,
     as_json: bool,
+    **live: Any,
 ) -> None:
     """Bring messages into the archive (data/raw/archive.sqlite).
 
@@ -45,7 +54,9 @@ def command(
     workspace = Workspace.here()
     paths = list(files) or [workspace.root / name for name in recipe.collect.files]
     if not paths:
-        _run_live()
+        from clone.cli.collect_live import run_live
+
+        run_live(workspace, as_json=as_json, **live)
         return
 
     from datetime import UTC, datetime
@@ -56,7 +67,12 @@ def command(
     from clone.collect.contract import Asked
     from clone.collect.files import zone
 
-    asked = Asked(me=me or recipe.collect.me or "", timezone=zone(timezone) if timezone else None)
+    asked = Asked(
+        me=me or recipe.collect.me or "",
+        timezone=zone(timezone) if timezone else None,
+        is_day_first=None if dates is None else dates == "day-first",
+        with_saved=live["saved"],
+    )
     reports = []
     with Archive.create(workspace.archive) as archive:
         for path in paths:
@@ -94,11 +110,3 @@ def _show(report: ImportReport) -> None:
         say(f"  {where}: {why}", style="yellow")
     for note in report.notes:
         say(f"Note: {note}")
-
-
-def _run_live() -> None:
-    from clone.errors import SourceError
-
-    raise SourceError(
-        "collecting from the account itself is not built yet.", "clone collect --from result.json reads an export."
-    )

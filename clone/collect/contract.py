@@ -6,6 +6,7 @@ a chat before its pages. It knows nothing of the archive or of other sources.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections import Counter
@@ -78,7 +79,7 @@ class Source:
     name: str  # as accounts carry it
     title: str  # for people
     raw_format: str
-    claims: Callable[[str, str], bool]  # by a file's name and its first characters
+    claims: Callable[[Part, str], bool]  # by where a file lies and its first characters
     read: Callable[[Sequence[Part], Asked, Tally], Iterator[Item]]
 
 
@@ -124,6 +125,11 @@ def local_time(text: str, timezone: tzinfo | None) -> datetime | None:
         return time_of(moment.timestamp())
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def id_of_name(name: str) -> str:
+    """Return a stable id for somebody of whom only the name is known."""
+    return "name-" + hashlib.sha256(clean(name).encode("utf-8")).hexdigest()[:16]
 
 
 def no_messages(file_name: str) -> SourceError:

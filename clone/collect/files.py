@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta, timezone, tzinfo
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 from zoneinfo import ZoneInfo
@@ -23,7 +22,7 @@ from clone.errors import SourceError
 
 HEAD_BYTES = 1 << 16
 _TEXTS = (".json", ".txt")
-READ_ERRORS = (zipfile.BadZipFile, lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError)
+READ_ERRORS = (zipfile.BadZipFile, lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,7 @@ class Part:
     """One text file of what was given."""
 
     name: str  # as the person would find it; "/" between folders
+    place: str  # the same with all that stands before it
     size: int | None  # bytes, None where only reading tells
     open: Callable[[], IO[bytes]]
 
@@ -53,21 +53,20 @@ def parts_of(path: Path) -> Iterator[list[Part]]:
     else there is what people sent each other."""
     if not path.exists():
         raise SourceError(f"there is no file {path}.", "Check the path; quote it if it has spaces.")
+    ending = path.suffix.lower()
     try:
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in _TEXTS)
-            yield _main_ones(
-                [_plain(file, file.relative_to(path).as_posix()) for file in files],
-                path,
-            )
-        elif path.suffix.lower() == ".zip":
+            named = [(file, f"{path.name}/{file.relative_to(path).as_posix()}") for file in files]
+            yield _main_ones([_plain(file, name) for file, name in named], path)
+        elif ending == ".zip":
             with zipfile.ZipFile(path) as archive:
                 members = [m for m in archive.infolist() if PurePosixPath(m.filename).suffix.lower() in _TEXTS]
-                yield _main_ones([_member(archive, member) for member in members], path)
-        elif path.suffix.lower() == ".xz":
-            yield [Part(path.name.removesuffix(path.suffix), None, partial(_unpack, lzma.LZMAFile, path))]
-        elif path.suffix.lower() == ".gz":
-            yield [Part(path.name.removesuffix(path.suffix), None, partial(_unpack, gzip.GzipFile, path))]
+                yield _main_ones([_member(archive, member, path) for member in members], path)
+        elif ending == ".xz":
+            yield [_packed(path, lzma.LZMAFile)]
+        elif ending == ".gz":
+            yield [_packed(path, gzip.GzipFile)]
         else:
             yield [_plain(path, path.name)]
     except zipfile.BadZipFile as error:
@@ -76,30 +75,30 @@ def parts_of(path: Path) -> Iterator[list[Part]]:
         raise SourceError(f"{path.name} may not be read.", "Check who owns it.") from error
 
 
-def _unpack(kind: type[lzma.LZMAFile] | type[gzip.GzipFile], path: Path) -> IO[bytes]:
-    return cast(IO[bytes], kind(path))
-
-
 def damaged(name: str) -> SourceError:
+    """Return the explanation of an archive that cannot be unpacked."""
     return SourceError(f"{name} is damaged and cannot be unpacked.", "Copy or download it again.")
 
 
 def _plain(path: Path, name: str) -> Part:
-    return Part(name, path.stat().st_size, lambda: path.open("rb"))
+    return Part(name, str(path.absolute()), path.stat().st_size, lambda: path.open("rb"))
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Part:
+def _packed(path: Path, kind: type[lzma.LZMAFile] | type[gzip.GzipFile]) -> Part:
+    return Part(path.stem, str(path.with_suffix("").absolute()), None, lambda: cast(IO[bytes], kind(path)))
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Part:
     if member.flag_bits & 1:
-        raise SourceError(
-            f"{PurePosixPath(str(archive.filename)).name} has a password.", "Unpack it and give the folder."
-        )
-    return Part(member.filename, member.file_size, lambda: archive.open(member))
+        raise SourceError(f"{path.name} has a password.", "Unpack it and give the folder.")
+    name = f"{path.name}/{member.filename}"
+    return Part(name, str(path.absolute().parent / name), member.file_size, lambda: archive.open(member))
 
 
 def _main_ones(parts: list[Part], path: Path) -> list[Part]:
     if not parts:
         raise SourceError(f"{path.name} holds no .json or .txt file.", "Give the file that was exported.")
-    results = [part for part in parts if part.file_name == "result.json" and part.name.count("/") <= 1]
+    results = [part for part in parts if part.file_name == "result.json" and part.name.count("/") <= 2]
     return results or parts
 
 
@@ -112,6 +111,5 @@ def zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):
-        raise SourceError(
-            f"there is no time zone '{name}'.", "Name one as Europe/Berlin, or an offset as +02:00."
-        ) from None
+        hint = "Name one as Europe/Berlin, or an offset as +02:00."
+        raise SourceError(f"there is no time zone '{name}'.", hint) from None

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clone.collect import discord, instagram, messenger, signal, whatsapp
 from clone.collect.contract import Source
 from clone.collect.files import Part
 from clone.collect.telegram import export as telegram_export
 from clone.errors import SourceError
 
-SOURCES: tuple[Source, ...] = (telegram_export.SOURCE,)
+SOURCES: tuple[Source, ...] = (
+    telegram_export.SOURCE,
+    whatsapp.SOURCE,
+    messenger.SOURCE,
+    instagram.SOURCE,
+    discord.SOURCE,
+    signal.SOURCE,
+)
 
 
 def detect(parts: Sequence[Part], name: str, sources: Sequence[Source] = SOURCES) -> tuple[Source, list[Part]]:
@@ -20,7 +28,7 @@ def detect(parts: Sequence[Part], name: str, sources: Sequence[Source] = SOURCES
     claimed: dict[str, tuple[Source, list[Part]]] = {}
     for part in parts:
         head = part.head()
-        takers = [source for source in sources if source.claims(part.file_name, head)]
+        takers = [source for source in sources if source.claims(part, head)]
         if len(takers) > 1:
             raise SourceError(
                 f"{part.name} could be of {' and of '.join(source.title for source in takers)}.",

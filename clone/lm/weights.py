@@ -145,7 +145,7 @@ def save_adapter(path: Path, model: Transformer, meta: AdapterMeta) -> None:
     """Write the adapter of `model`, or leave what was there."""
     tensors = {name: p.detach().float().cpu().contiguous() for name, p in adapter_parameters(model).items()}
     with write_atomically(path, binary=True) as stream:
-        stream.write(save(tensors, {key: str(value) for key, value in asdict(meta).items()}))
+        stream.write(safetensors_bytes(tensors, {key: str(value) for key, value in asdict(meta).items()}))
 
 
 def read_adapter(path: Path) -> Adapter:
@@ -204,14 +204,12 @@ def merge_adapter(model: Transformer) -> None:
         linear.lora_A = linear.lora_B = None
 
 
-def read_json(path: Path) -> dict[str, object]:
-    """Return a JSON object. Raises ModelError where the file is missing or is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing.") from None
-    except ValueError:
-        raise ModelError(f"{path} is damaged.") from None
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} is damaged.")
-    return value
+def safetensors_bytes(tensors: Mapping[str, Tensor], meta: Mapping[str, str]) -> bytes:
+    """Return a safetensors file whose bytes follow from its content (the library writes metadata in any order)."""
+    data: bytes = save(dict(tensors), dict(meta))
+    n = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + n])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + n :]

@@ -148,19 +148,19 @@ class _Unknown:
         self.id = getattr(inside, "id", 0)
 
     def _bytes(self) -> bytes:
-        return struct.pack("<I", UNKNOWN_CONSTRUCTOR) * 4
+        return struct.pack("<4I", UNKNOWN_CONSTRUCTOR, self.id, UNKNOWN_CONSTRUCTOR, UNKNOWN_CONSTRUCTOR)
 
     __bytes__ = _bytes
 
 
 class UnknownMedia(Fault):
-    """Gives some messages a media that no library knows yet."""
+    """Gives some messages a media that no library knows yet, in histories or in what `names` says."""
 
-    def __init__(self, message_ids: set[int]) -> None:
-        self.message_ids = message_ids
+    def __init__(self, message_ids: set[int], names: tuple[str, ...] = (HISTORY,)) -> None:
+        self.message_ids, self.names = message_ids, names
 
     def after(self, server: FakeTelegram, call: Call, result: Any) -> Any:
-        if call.name == HISTORY:
+        if call.name in self.names:
             result.messages = [self._spoil(m) if m.id in self.message_ids else m for m in result.messages]
         return result
 

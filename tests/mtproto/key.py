@@ -1,4 +1,4 @@
-"""The test server's RSA key. It guards nothing: it is public, fixed (making one takes seconds), and used on loopback."""
+"""The test server's RSA key. It guards nothing: it is public, fixed (making one takes seconds) and used on loopback."""
 
 from __future__ import annotations
 

@@ -50,6 +50,32 @@ WRAPPERS = (
     f.InvokeAfterMsgRequest,
     f.InvokeWithMessagesRangeRequest,
 )
+CONFIG_NUMBERS = (
+    "forwarded_count_max",
+    "online_update_period_ms",
+    "offline_blur_timeout_ms",
+    "offline_idle_timeout_ms",
+    "online_cloud_timeout_ms",
+    "notify_cloud_delay_ms",
+    "notify_default_delay_ms",
+    "push_chat_period_ms",
+    "push_chat_limit",
+    "edit_time_limit",
+    "revoke_time_limit",
+    "revoke_pm_time_limit",
+    "rating_e_decay",
+    "stickers_recent_limit",
+    "channels_read_media_period",
+    "call_receive_timeout_ms",
+    "call_ring_timeout_ms",
+    "call_connect_timeout_ms",
+    "call_packet_timeout_ms",
+    "caption_length_max",
+    "message_length_max",
+    "webfile_dc_id",
+    "chat_size_max",
+    "megagroup_size_max",
+)
 BEFORE_LOGIN = ("auth.", "help.", "account.GetPassword")
 
 
@@ -163,8 +189,8 @@ class FakeTelegram:
         self.calls.append(call)
         account = self.signed_in.get(link.key_id)
         try:
-            for fault in list(self.faults):
-                await fault.before(self, link, call)
+            for trap in list(self.faults):
+                await trap.before(self, link, call)
             if account is None and not name.startswith(BEFORE_LOGIN):
                 raise RpcFault(401, "AUTH_KEY_UNREGISTERED")
             if takeout_id is not None and self.takeouts.get(takeout_id) is not account:
@@ -173,9 +199,11 @@ class FakeTelegram:
             if handler is None:
                 raise NotImplementedError(name)
             result = handler(account, call, link)
-            for fault in list(self.faults):
-                result = fault.after(self, call, result)
-            body = struct.pack("<I", 0x997275B5 if result else 0xBC799737) if isinstance(result, bool) else bytes(result)
+            for trap in list(self.faults):
+                result = trap.after(self, call, result)
+            body = (
+                struct.pack("<I", 0x997275B5 if result else 0xBC799737) if isinstance(result, bool) else bytes(result)
+            )
             if len(body) > 512:
                 body = bytes(GzipPacked(body))
         except RpcFault as fault:
@@ -192,15 +220,7 @@ class FakeTelegram:
     # -- login ------------------------------------------------------------------------------------------------------
 
     def on_help_GetConfig(self, account: Account, call: Call, link: Link) -> Any:
-        zeros = dict.fromkeys(
-            "forwarded_count_max online_update_period_ms offline_blur_timeout_ms offline_idle_timeout_ms "
-            "online_cloud_timeout_ms notify_cloud_delay_ms notify_default_delay_ms push_chat_period_ms push_chat_limit "
-            "edit_time_limit revoke_time_limit revoke_pm_time_limit rating_e_decay stickers_recent_limit "
-            "channels_read_media_period call_receive_timeout_ms call_ring_timeout_ms call_connect_timeout_ms "
-            "call_packet_timeout_ms caption_length_max message_length_max webfile_dc_id chat_size_max "
-            "megagroup_size_max".split(),
-            0,
-        )
+        zeros = dict.fromkeys(CONFIG_NUMBERS, 0)
         now = datetime.now(UTC)
         return t.Config(
             date=now,
@@ -265,7 +285,8 @@ class FakeTelegram:
         shared = pow(theirs * pow(self._verifier(waiting.password), u, DH_PRIME), secret, DH_PRIME)
         mixed = bytes(a ^ b for a, b in zip(sha256(pad256(DH_PRIME)), sha256(pad256(DH_GENERATOR)), strict=True))
         salts = sha256(PASSWORD_ALGORITHM.salt1) + sha256(PASSWORD_ALGORITHM.salt2)
-        if call.request.password.M1 != sha256(mixed + salts + pad256(theirs) + pad256(public) + sha256(pad256(shared))):
+        proof = sha256(mixed + salts + pad256(theirs) + pad256(public) + sha256(pad256(shared)))
+        if proof != call.request.password.M1:
             raise RpcFault(400, "PASSWORD_HASH_INVALID")
         self.signed_in[link.key_id] = waiting
         return t.auth.Authorization(waiting.me)
@@ -345,8 +366,9 @@ class FakeTelegram:
         pinned_rows = [row for row in rows if row[0].pinned]
         rows = [row for row in rows if not row[0].pinned]
         total = len(rows) + len(pinned_rows)
-        if q.offset_id or q.offset_date:
-            offset = (q.offset_date or datetime.max.replace(tzinfo=UTC), q.offset_id or 2**31)
+        offset_date = q.offset_date if q.offset_date and q.offset_date.timestamp() else None  # 0 on the wire is none
+        if q.offset_id or offset_date:
+            offset = (offset_date or datetime.max.replace(tzinfo=UTC), q.offset_id or 2**31)
             rows = [row for row in rows if (row[1].date, row[1].id) < offset]
         elif not q.exclude_pinned:
             rows = pinned_rows + rows
@@ -360,6 +382,17 @@ class FakeTelegram:
         if len(page) == total:
             return t.messages.Dialogs(*lists)
         return t.messages.DialogsSlice(total, *lists)
+
+    def on_messages_GetPinnedDialogs(self, account: Account, call: Call, link: Link) -> Any:
+        archived = call.request.folder_id == 1
+        user_ids = [user_id for user_id in account.pinned if (user_id in account.archived) == archived]
+        return t.messages.PeerDialogs(
+            [make_dialog(t.PeerUser(u), account.dialogs[u][-1].id, pinned=True) for u in user_ids],
+            [account.dialogs[u][-1] for u in user_ids],
+            [],
+            [account.users[u] for u in user_ids],
+            self.on_updates_GetState(account, call, link),
+        )
 
     def on_messages_GetPeerDialogs(self, account: Account, call: Call, link: Link) -> Any:
         user_ids = [self._user_of(account, p.peer) for p in call.request.peers]

@@ -165,15 +165,15 @@ class Handshake:
     def _offer(self, request: Any) -> Any:
         number = pow(int.from_bytes(request.encrypted_data, "big"), PRIVATE_KEY.d, PRIVATE_KEY.n)
         inner = BinaryReader(pad256(number).lstrip(b"\0")[20:]).tgread_object()
-        new, server = (n.to_bytes(size, "little", signed=True) for n, size in ((inner.new_nonce, 32), (self.server_nonce, 16)))
+        new, server = (
+            n.to_bytes(size, "little", signed=True) for n, size in ((inner.new_nonce, 32), (self.server_nonce, 16))
+        )
         self._aes = (sha1(new + server) + sha1(server + new)[:12], sha1(server + new)[12:] + sha1(new + new) + new[:4])
         self._new_nonce = new
         self._secret = int.from_bytes(os.urandom(256), "big")
         g_a = pad256(pow(DH_GENERATOR, self._secret, DH_PRIME))
         answer = bytes(
-            t.ServerDHInnerData(
-                request.nonce, self.server_nonce, DH_GENERATOR, pad256(DH_PRIME), g_a, int(time.time())
-            )
+            t.ServerDHInnerData(request.nonce, self.server_nonce, DH_GENERATOR, pad256(DH_PRIME), g_a, int(time.time()))
         )
         answer = sha1(answer) + answer
         answer += os.urandom(-len(answer) % 16)

@@ -8,6 +8,7 @@ archives or terminals.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -50,6 +51,7 @@ ALLOWED = frozenset(
         f.account.FinishTakeoutSessionRequest,
         f.messages.GetSplitRangesRequest,
         f.messages.GetDialogsRequest,
+        f.messages.GetPinnedDialogsRequest,
         f.messages.GetPeerDialogsRequest,
         f.messages.GetHistoryRequest,
     }
@@ -80,11 +82,15 @@ class Patience:
     """How long we wait, and for what."""
 
     max_pause_s: int = 300  # a longer pause that Telegram asks for ends the run
-    pace_s: float = 1.0  # between two requests outside a takeout
+    pace_s: float = 1.0  # between two requests outside a takeout, in the long run
+    burst: int = 5  # requests that may come at once
     answer_timeout_s: float = 60.0
     retries: int = 8  # of one request, over failures of servers and connections
     first_delay_s: float = 1.0  # doubled from try to try
     max_delay_s: float = 60.0
+
+
+PATIENT = Patience()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,10 @@ class ComeBackLater(LoginError):
     def __init__(self, message: str, hint: str, until: datetime) -> None:
         super().__init__(message, hint)
         self.until = until
+
+
+class TakeoutDelayed(LoginError):
+    """Telegram wants the person to confirm the export on the phone, or to wait."""
 
 
 def come_back(until: datetime) -> ComeBackLater:
@@ -153,7 +163,7 @@ class Line:
         session: str,
         application: Application,
         *,
-        patience: Patience = Patience(),
+        patience: Patience = PATIENT,
         proxy: str | None = None,
         on_wait: OnWait = lambda why, seconds: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -190,7 +200,7 @@ class Line:
         self.on_new_takeout: Callable[[int | None], None] = lambda takeout_id: None
         self.n_calls = 0
         self._patience, self._on_wait, self._sleep, self._allowed = patience, on_wait, sleep, allowed
-        self._next_at = 0.0
+        self._next_at = time.monotonic() - patience.burst * patience.pace_s
 
     @property
     def session(self) -> str:
@@ -214,10 +224,8 @@ class Line:
         await self._close_quietly()
 
     async def _close_quietly(self) -> None:
-        try:
+        with contextlib.suppress(*_PASSING, errors.AuthKeyNotFound):
             await asyncio.wait_for(asyncio.shield(self.client.disconnect()), 10)
-        except (_PASSING, errors.AuthKeyNotFound):  # type: ignore[misc]
-            pass
 
     async def ask(self, request: Any, *, message_range: Any = None, outside_takeout: bool = False) -> Any:
         """Return the answer to a request. Raises LoginError, ComeBackLater, or Telethon's RPCError for a refusal."""
@@ -270,7 +278,9 @@ class Line:
         if self.takeout_id is not None or not self._patience.pace_s:
             return
         now = time.monotonic()
-        wait, self._next_at = self._next_at - now, max(now, self._next_at) + self._patience.pace_s
+        credit = self._patience.burst * self._patience.pace_s
+        due = max(self._next_at, now - credit)
+        wait, self._next_at = due - now, due + self._patience.pace_s
         if wait > 0:
             await self._sleep(wait)
 
@@ -294,7 +304,7 @@ class Line:
     async def start_takeout(self) -> None:
         """Open a takeout for chats with people alone, the mode that Telegram has for exports.
 
-        Raises ComeBackLater where Telegram wants the person to confirm it first.
+        Raises TakeoutDelayed where Telegram wants the person to confirm it first.
         """
         self.takeout_id = None
         self.on_new_takeout(None)
@@ -302,21 +312,18 @@ class Line:
             takeout = await self.ask(f.account.InitTakeoutSessionRequest(message_users=True), outside_takeout=True)
         except errors.TakeoutInitDelayError as delay:
             until = datetime.now(UTC) + timedelta(seconds=delay.seconds)
-            raise ComeBackLater(
+            raise TakeoutDelayed(
                 f"Telegram wants the export confirmed: without that it may start at {local_time(until)}.",
                 "Confirm the message about a data export that Telegram sent to your phone and run this again at once, "
                 "or use --no-takeout to collect slowly without one.",
-                until,
             ) from None
         self.takeout_id = int(takeout.id)
         self.on_new_takeout(self.takeout_id)
 
     async def finish_takeout(self) -> None:
         """Tell Telegram that everything was exported."""
-        try:
+        with contextlib.suppress(errors.RPCError):  # it may have ended by itself; nothing of ours depends on it
             await self.ask(f.account.FinishTakeoutSessionRequest(success=True))
-        except errors.RPCError:
-            pass  # it has ended by itself; nothing of ours depends on it
         self.takeout_id = None
         self.on_new_takeout(None)
 
@@ -333,10 +340,9 @@ def signed_out(error: BaseException) -> LoginError:
         return LoginError("Telegram no longer knows the key of this session.", hint)
     if isinstance(error, errors.UserDeactivatedBanError | errors.UserDeactivatedError):
         return LoginError("Telegram says that this account is deactivated.", "Ask Telegram: recover@telegram.org")
-    name = error.message if isinstance(error, errors.RPCError) else type(error).__name__
     if isinstance(error, errors.SessionRevokedError):
         return LoginError("this session was ended in Telegram's settings (SESSION_REVOKED).", hint)
-    return LoginError(f"Telegram does not accept this session ({_plain(name)}).", hint)
+    return LoginError(f"Telegram does not accept this session ({name_of(error)}).", hint)
 
 
 def unreachable(error: BaseException) -> LoginError:
@@ -350,14 +356,16 @@ def unreachable(error: BaseException) -> LoginError:
 def refused(error: errors.RPCError) -> SourceError:
     """Return the explanation of an error that we have no better words for."""
     return SourceError(
-        f"Telegram refused a request ({error.code} {_plain(error.message)}).",
+        f"Telegram refused a request ({error.code} {name_of(error)}).",
         "Run the same command again; it goes on where it stopped.",
     )
 
 
-def _plain(name: object) -> str:
-    """Return an error's name without anything that could be somebody's words."""
-    return re.sub(r"[^A-Z0-9_]", "", str(name)) or "?"
+def name_of(error: BaseException) -> str:
+    """Return the name that Telegram gives an error, as PEER_ID_INVALID."""
+    if type(error) in (errors.RPCError, *errors.RPCError.__subclasses__()):  # one that Telethon has no class for
+        return re.sub(r"[^A-Z0-9_]", "", str(getattr(error, "message", ""))) or "?"
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).upper()
 
 
 def parse_proxy(url: str | None) -> tuple[type, Any]:

@@ -109,6 +109,12 @@ async def _walk_list(
         unpinned = [dialog for dialog in dialogs if not dialog.pinned]
         if not dialogs or (len(seen) == n_before and not is_first):
             return
+        if is_first and not unpinned and folder_id is not None:  # there may be more than fit on the page
+            answer = await line.read(f.messages.GetPinnedDialogsRequest(folder_id), outside_takeout=True)
+            more = {part.id: part for part, _ in answer.parts if isinstance(part, t.User)}
+            for dialog, _ in answer.parts:
+                if isinstance(dialog, t.Dialog) and isinstance(dialog.peer, t.PeerUser):
+                    _put(found, dialog, more.get(dialog.peer.user_id))
         is_first = False
         for dialog in reversed(unpinned):  # the next page begins after the last whose date is known
             known = dates.get((_peer_key(dialog.peer), dialog.top_message))
@@ -181,7 +187,9 @@ def _fill(dialog: Dialog, user: Any) -> Dialog:
     return replace(dialog, user=user, access_hash=getattr(user, "access_hash", None))
 
 
-def choose(account: Account, dialogs: Iterable[Dialog], scope: Scope, known: Callable[[int], Chat | None]) -> list[Found]:
+def choose(
+    account: Account, dialogs: Iterable[Dialog], scope: Scope, known: Callable[[int], Chat | None]
+) -> list[Found]:
     """Return the dialogs that `scope` asks for, people first as they come, with their chats.
 
     `known` gives the chat that the archive has for a user whom Telegram did not name. Raises SourceError for a name in

@@ -7,7 +7,6 @@ Telegram's own API has, so that they merge with what was collected live. Fields 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from clone.collect.contract import (
     Tally,
     UnknownMe,
     clean,
+    id_of_name,
     local_time,
     no_messages,
     text_of,
@@ -31,6 +31,7 @@ from clone.collect.contract import (
 )
 from clone.collect.files import READ_ERRORS, Part, damaged
 from clone.collect.json_stream import Broken, CutShort, JsonReader, NotJson
+from clone.collect.telegram.system import SYSTEM_IDS
 from clone.errors import SourceError
 from clone.records import Account, Chat, ChatKind, Kind, Message, Person
 
@@ -48,7 +49,8 @@ CHAT_KINDS = {
     "replies": ChatKind.SYSTEM,
     "verification_codes": ChatKind.SYSTEM,
 }
-NOTICES = "777000"  # Telegram's own notices are exported as a personal chat
+
+_SYSTEM = frozenset(map(str, SYSTEM_IDS))  # exported as personal chats
 
 _MEDIA_TYPES = {
     "sticker": Kind.STICKER,
@@ -67,10 +69,10 @@ _MEDIA_KEYS = {
     "poll": Kind.POLL,
     "game_title": Kind.GAME,
     "invoice_information": Kind.INVOICE,
-    "todo_list": Kind.UNSUPPORTED,
+    "todo_list": Kind.POLL,
     "giveaway_information": Kind.UNSUPPORTED,
     "giveaway_results": Kind.UNSUPPORTED,
-    "paid_stars_amount": Kind.UNSUPPORTED,
+    "paid_stars_amount": Kind.PHOTO,
 }
 _HAS_MEDIA = frozenset([*_MEDIA_KEYS, "media_type"])
 _CALLS = frozenset(["phone_call", "conference_call"])
@@ -79,7 +81,7 @@ _CALLS = frozenset(["phone_call", "conference_call"])
 _MESSAGE_START = re.compile(r'\{\s*"(?:id"\s*:\s*-?\d+\s*,\s*"type"|type"\s*:\s*"(?:message|service)")')
 
 
-def claims(file_name: str, head: str) -> bool:
+def claims(part: Part, head: str) -> bool:
     """Whether the text that begins with `head` is an export of Telegram Desktop."""
     if not head.lstrip().startswith("{") or re.search(r'"(participants|sender_name|guild|conversationId)"\s*:', head):
         return False
@@ -90,7 +92,7 @@ def claims(file_name: str, head: str) -> bool:
         rf'"type"\s*:\s*"({kinds})"',
         r'"messages"[^"]*"(id|type)"[\s\S]*"(date|date_unixtime|text_entities|from_id)"\s*:',
     )
-    return file_name == "result.json" or any(re.search(mark, head) for mark in marks)
+    return part.file_name == "result.json" or any(re.search(mark, head) for mark in marks)
 
 
 def read(parts: Sequence[Part], asked: Asked, tally: Tally) -> Iterator[Item]:
@@ -111,7 +113,7 @@ class _Header:
 
     @property
     def kind(self) -> ChatKind:
-        if self.chat_id == NOTICES:
+        if self.chat_id in _SYSTEM:
             return ChatKind.SYSTEM
         return CHAT_KINDS.get(self.type, ChatKind.SYSTEM) if self.type else ChatKind.PERSON
 
@@ -205,25 +207,31 @@ def _find_owner(part: Part, asked: Asked) -> Account:
                 if not sender:
                     continue
                 n_messages[sender] += 1
-                names.setdefault(sender, set()).add(name.casefold())
+                names.setdefault(sender, set()).add(name)
                 if is_personal:
                     in_personal.add(sender)
     except (CutShort, NotJson):
         pass  # said by the pass that reads
-    shown = {f"user{sender}" if sender.isdigit() else sender: n for sender, n in n_messages.items()}
+    shown = {_shown(sender, names[sender]): n for sender, n in n_messages.items()}
     if me:
-        named = [sender for sender in names if asked.me.strip().casefold() in names[sender]]
+        spoken = asked.me.strip().casefold()
+        named = [sender for sender in names if any(name.casefold() == spoken for name in names[sender])]
         if me not in n_messages and len(named) != 1:
             raise UnknownMe(part.file_name, asked.me, shown)
         found = me if me in n_messages else named[0]
         return export.owner if found == export.owner.account_id else Account(NAME, found)
-    if export.owner.account_id or not n_messages:
+    if export.owner.account_id or not contacts:
         return export.owner
     # The id of a personal chat is the contact's, so the only other one who wrote is the person.
     others = in_personal - contacts
     if len(others) == 1 and "" not in contacts:
         return Account(NAME, others.pop())
     raise UnknownMe(part.file_name, "", shown)
+
+
+def _shown(sender: str, names: set[str]) -> str:
+    """Return the id that a person types: as exports have it, and the name where there is only that."""
+    return f"user{sender}" if sender.isdecimal() else min(names) if sender.startswith("name-") else sender
 
 
 def _owner(found: Any) -> Account:
@@ -521,7 +529,7 @@ def _by_name(name: str, header: _Header | None) -> str:
         return ""
     if header is not None and header.chat_id and name == header.name:
         return header.chat_id
-    return "name-" + hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:16]
+    return id_of_name(name)
 
 
 SOURCE = Source(NAME, "Telegram Desktop (result.json)", "telegram-desktop-json", claims, read)

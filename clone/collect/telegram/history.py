@@ -19,14 +19,15 @@ from telethon.tl import functions as f
 from telethon.tl import types as t
 
 from clone.collect.telegram.connection import Line
-from clone.collect.telegram.reading import Answer
+from clone.collect.telegram.reading import Answer, cut_off_lists
 
+_MESSAGES = (t.Message, t.MessageService, t.MessageEmpty)
 PAGE_SIZE = 100  # the most that Telegram gives at once
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A message that was seen and cannot be had. `raw` is what Telegram sent of it, and of what follows it."""
+    """A message that was seen and cannot be had. `raw` is what Telegram sent of it."""
 
     message_id: int
     why: str
@@ -142,19 +143,20 @@ class History:
                     return Page([], [], gaps, None, page.lowest_id - 1)
                 break
             assert answer.unknown is not None
-            known = answer.unknown.message_id
-            if answer.unknown.rest == rest or (known is not None and known <= last):
+            known, raw = answer.unknown.message_id, cut_off_lists(answer.unknown.rest)
+            if raw == rest or (known is not None and known <= last):
                 break  # the same one again: there is nothing further
-            rest = answer.unknown.rest
+            rest = raw
             last = known or last + 1  # an unknown kind does not tell its id: the lowest that it can have stands for it
             gaps.append(Gap(last, answer.unknown.why, rest))
         return Page([], [], gaps, None, max([after, *(gap.message_id for gap in gaps)]), is_last=True)
 
 
 def _count(answer: Answer) -> int | None:
-    whole = answer.whole
-    if whole is None:
-        return None
-    return int(whole.count) if hasattr(whole, "count") else len(whole.messages)
-
-
+    """Return the size of the dialog that an answer tells. An answer without a count holds all of it, or nothing."""
+    kind = answer.head[0] if answer.head else None
+    if kind == t.messages.MessagesSlice.CONSTRUCTOR_ID:
+        return answer.head[2]  # after the flags
+    if kind == t.messages.Messages.CONSTRUCTOR_ID:
+        return sum(isinstance(part, _MESSAGES) for part, _ in answer.parts) or None
+    return None

@@ -11,11 +11,10 @@ from typing import Any
 
 from telethon.tl import types as t
 
+from clone.collect.telegram.system import SYSTEM_IDS
 from clone.records import Account, Chat, ChatKind, Kind, Message
 
 SOURCE = "telegram"
-# Accounts of Telegram itself: its notices, support's old and new ones, replies to comments, verification codes.
-SYSTEM_IDS = frozenset({777000, 42777, 333000, 489000, 1271266957, 708513})
 
 _MEDIA = {
     t.MessageMediaPhoto: Kind.PHOTO,
@@ -24,10 +23,10 @@ _MEDIA = {
     t.MessageMediaGeoLive: Kind.LOCATION,
     t.MessageMediaVenue: Kind.LOCATION,
     t.MessageMediaPoll: Kind.POLL,
-    t.MessageMediaToDo: Kind.POLL,
+    t.MessageMediaToDo: Kind.UNSUPPORTED,
     t.MessageMediaGame: Kind.GAME,
     t.MessageMediaInvoice: Kind.INVOICE,
-    t.MessageMediaPaidMedia: Kind.PHOTO,
+    t.MessageMediaPaidMedia: Kind.UNSUPPORTED,
     t.MessageMediaDice: Kind.STICKER,
     t.MessageMediaUnsupported: Kind.UNSUPPORTED,
     t.MessageMediaStory: Kind.UNSUPPORTED,

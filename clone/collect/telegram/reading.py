@@ -20,6 +20,8 @@ from telethon.tl.alltlobjects import LAYER
 
 RAW_FORMAT = f"TL layer {LAYER}, Telethon {version.__version__}"
 VECTOR = 0x1CB5C415
+_VECTOR_BYTES = struct.pack("<I", VECTOR)
+_MOST_PADDING = 1024  # bytes, of MTProto 2.0
 _MESSAGE_IDS_AT = {t.Message.CONSTRUCTOR_ID: 12, t.MessageService.CONSTRUCTOR_ID: 8}  # flags stand before the id
 
 
@@ -43,6 +45,7 @@ class Answer:
 
     whole: Any
     parts: list[tuple[Any, bytes]]  # the objects in the answer's own lists, in order, each with its bytes
+    head: list[int]  # the constructor and the numbers before the first list
     unknown: Unknown | None
 
 
@@ -54,6 +57,7 @@ class _Reader(BinaryReader):  # type: ignore[misc]
         self.parts: list[tuple[Any, bytes]] = []
         self.started_at = 0
         self.n_lists = 0
+        self.head: list[int] = []
         self._plain_object, self._plain_int = super().tgread_object, super().read_int
 
     def read_answer(self) -> Any:
@@ -73,18 +77,20 @@ class _Reader(BinaryReader):  # type: ignore[misc]
     def _read_int(self, signed: bool = True) -> int:
         value = int(self._plain_int(signed))
         self.n_lists += value == VECTOR
+        if not self.n_lists:
+            self.head.append(value)
         return value
 
 
 def read_answer(reader: BinaryReader) -> Answer:
-    """Read what is left in `reader` as one answer. Serves as a request's `read_result`; never raises for its content."""
+    """Read what is left in `reader` as one answer. A request's `read_result`; never raises for its content."""
     mine = _Reader(reader.read())
     try:
-        return Answer(mine.read_answer(), mine.parts, None)
+        return Answer(mine.read_answer(), mine.parts, mine.head, None)
     except TypeNotFoundError as error:
-        return Answer(None, mine.parts, _describe(mine, error.invalid_constructor_id))
+        return Answer(None, mine.parts, mine.head, _describe(mine, error.invalid_constructor_id))
     except (struct.error, BufferError, ValueError, RuntimeError):  # a known kind in an unknown layout
-        return Answer(None, mine.parts, _describe(mine, 0))
+        return Answer(None, mine.parts, mine.head, _describe(mine, 0))
 
 
 def _describe(reader: _Reader, constructor: int) -> Unknown:
@@ -95,23 +101,37 @@ def _describe(reader: _Reader, constructor: int) -> Unknown:
 
 
 def find_users(rest: bytes) -> list[Any]:
-    """Return the users of an answer of which only `rest` could not be read: its last list, which ends where it ends."""
+    """Return the users of an answer of which only `rest` could not be read: they are its last list."""
+    _, lists = _find_last_lists(rest)
+    return [user for user in lists[-1] if isinstance(user, t.User)] if lists else []
+
+
+def cut_off_lists(rest: bytes) -> bytes:
+    """Return what of `rest` belongs to the object at its start, where the answer's last lists follow it."""
+    end, _ = _find_last_lists(rest)
+    return rest[:end]
+
+
+def _find_last_lists(rest: bytes) -> tuple[int, list[list[Any]]]:
+    """Return where the lists that end an answer begin, and the lists; the end and none, where they cannot be found."""
     for at in _vectors(rest):
         reader = BinaryReader(rest)
         reader.set_position(at)
+        lists: list[list[Any]] = []
         try:
-            users = reader.tgread_object()
-        except (TypeNotFoundError, struct.error, BufferError, RuntimeError, MemoryError, RecursionError):
+            while rest[reader.position : reader.position + 4] == _VECTOR_BYTES:
+                lists.append(list(reader.tgread_object()))
+        except (TypeNotFoundError, struct.error, BufferError, ValueError, RuntimeError, MemoryError):
             continue
-        if reader.position == len(rest) and users and all(isinstance(user, t.User | t.UserEmpty) for user in users):
-            return list(users)
-    return []
+        # chats and users at least; what follows can only be the padding of the encryption
+        if len(lists) >= 2 and len(rest) - reader.position <= _MOST_PADDING:
+            return at, lists
+    return len(rest), []
 
 
 def _vectors(data: bytes) -> Iterator[int]:
-    mark = struct.pack("<I", VECTOR)
-    at = data.find(mark)
+    at = data.find(_VECTOR_BYTES)
     while at >= 0:
         if at % 4 == 0:
             yield at
-        at = data.find(mark, at + 1)
+        at = data.find(_VECTOR_BYTES, at + 1)

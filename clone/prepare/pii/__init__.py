@@ -1,5 +1,6 @@
 """Personal data out of chats: found by Presidio with recognizers of our own, replaced by tags and surrogates."""
 
+import clone.prepare.pii.light  # noqa: F401  # before anything that imports Presidio
 from clone.prepare.pii.scrubber import FAILED_TEXT, LiteralIndex, Literals, Scrubber
 from clone.prepare.pii.types import (
     IDENTITIES,
@@ -10,8 +11,8 @@ from clone.prepare.pii.types import (
     KnownPerson,
     Ner,
     PiiSettings,
-    ScrubCounts,
     Scrubbed,
+    ScrubCounts,
 )
 
 __all__ = [

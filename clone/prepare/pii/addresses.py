@@ -85,7 +85,7 @@ _CHINESE = re.compile(
 _CN_CUT = re.compile(r"^.*?(?:住在|住|在|地址是|地址|寄到|送到|到|是|我家|家|去)(?=[\u4e00-\u9fff]{2,})")
 
 
-class AddressRecognizer(ChatRecognizer):
+class ChatAddressRecognizer(ChatRecognizer):
     """Street addresses."""
 
     wake = Wake.ADDRESS | Wake.CJK

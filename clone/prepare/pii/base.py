@@ -22,7 +22,11 @@ class Hit(NamedTuple):
 
 
 class ChatRecognizer(EntityRecognizer):  # type: ignore[misc]
-    """A Presidio recognizer for chats. Subclasses say what wakes them and yield hits."""
+    """A Presidio recognizer for chats. Subclasses say what wakes them and yield hits.
+
+    Their names begin with Chat: Presidio finds its own recognizers by class name among all subclasses in the process, so
+    a second `PhoneRecognizer` would silently take the place of the stock one.
+    """
 
     wake: ClassVar[int]  # any of these bits (see `clone.prepare.pii.words.Wake`)
     entities: ClassVar[tuple[Entity, ...]]

@@ -42,7 +42,7 @@ def national_regions(digits: str) -> tuple[str, ...]:
     return tuple(out)
 
 
-class PhoneRecognizer(ChatRecognizer):
+class ChatPhoneRecognizer(ChatRecognizer):
     """Phone numbers: international ones by shape, national ones by numbering plan and writing."""
 
     wake = Wake.DIGITS
@@ -116,7 +116,7 @@ _SPELLED = re.compile(
 )
 
 
-class EmailRecognizer(ChatRecognizer):
+class ChatEmailRecognizer(ChatRecognizer):
     """E-mail addresses, also of private networks, and spelled out (`ivan собака mail точка ru`)."""
 
     wake = Wake.AT | Wake.MAIL | Wake.CJK
@@ -178,7 +178,7 @@ _USER_STOP = frozenset(
 )
 
 
-class UsernameRecognizer(ChatRecognizer):
+class ChatUsernameRecognizer(ChatRecognizer):
     """Handles, profile links and names a word announces. The span is the name alone, without `@` or `t.me/`."""
 
     wake = Wake.AT | Wake.USER | Wake.URL | Wake.CJK | Wake.PASSWORD
@@ -221,7 +221,7 @@ _PUBLIC_IPS = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", 
 _VERSION = re.compile(r"(?:верси\w*|version|versión|v|ver|вер|версію|wersja|sürüm|phiên bản|版本|release|build|сборка|обнов\w*|update\w*|chrome|firefox|driver|bios|прошивк\w*|firmware|пункт|п|раздел|section|глава)[\s.:№]*$", re.IGNORECASE)
 
 
-class NetworkRecognizer(ChatRecognizer):
+class ChatNetworkRecognizer(ChatRecognizer):
     """IP and MAC addresses, except everybody's: loopback, public resolvers, a router's factory address."""
 
     wake = Wake.DIGITS | Wake.LONG

@@ -76,7 +76,7 @@ _DOC_VALUE = re.compile(
 _DOC_STOP = re.compile(r"\d{1,2}[./]\d{1,2}[./](?:\d{4}|\d{2})|\d{1,2}:\d{2}|\+\d|\d{4} ?(?:руб|р\b|₽|год|г\b)", re.IGNORECASE)
 
 
-class DocumentRecognizer(ChatRecognizer):
+class ChatDocumentRecognizer(ChatRecognizer):
     """Identity, tax, health and licence numbers."""
 
     wake = Wake.DIGITS
@@ -177,7 +177,7 @@ _STRONG_PLATE_WORD = re.compile(
 )
 
 
-class PlateRecognizer(ChatRecognizer):
+class ChatPlateRecognizer(ChatRecognizer):
     """Vehicle plates by country; shapes that other things share need a word about a car."""
 
     wake = Wake.DIGITS | Wake.PLATE
@@ -238,7 +238,7 @@ _BIRTH = re.compile(
 _NOT_BIRTH = re.compile(r"отмеча|празднова|праздну|celebrat|party|вечеринк|приходи|fiesta|fête|feier|festa\b|imprez|поздрав|подар|gift|скидк|discount|in \d+ days", re.IGNORECASE)
 
 
-class BirthDateRecognizer(ChatRecognizer):
+class ChatBirthDateRecognizer(ChatRecognizer):
     """Dates that a word makes a birth date."""
 
     wake = Wake.BIRTH | Wake.CJK

@@ -76,7 +76,7 @@ def is_card_prefix(digits: str) -> bool:
     return digits[0] in "4569"
 
 
-class CardRecognizer(ChatRecognizer):
+class ChatCardRecognizer(ChatRecognizer):
     """Payment cards, with their expiry and the code that stands beside it."""
 
     wake = Wake.DIGITS
@@ -127,7 +127,7 @@ class CardRecognizer(ChatRecognizer):
         return len(digits) in (15, 16, 17, 18, 19) and (has_word or luhn(digits))
 
 
-class BankRecognizer(ChatRecognizer):
+class ChatBankRecognizer(ChatRecognizer):
     """IBANs (ISO 13616) and account numbers that a word announces."""
 
     wake = Wake.DIGITS
@@ -173,7 +173,7 @@ class BankRecognizer(ChatRecognizer):
             yield Hit(match.start(), match.end(), Entity.IBAN_CODE, 0.7, "iban.mistyped")
 
 
-class WalletRecognizer(ChatRecognizer):
+class ChatWalletRecognizer(ChatRecognizer):
     """Addresses of cryptocurrency wallets, by shape."""
 
     wake = Wake.LONG

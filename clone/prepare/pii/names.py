@@ -268,7 +268,7 @@ _VI_CUE = re.compile(r"(?:với|cho|của|gặp|gọi|hỏi|nhắn|thấy|là|v�
 _VI_STREET = re.compile(r"(?:đường|phố|quận|phường|q\.|p\.|tp\.?|ngõ|hẻm|chợ|cầu|hồ|trường|công viên|bệnh viện|ga|số \d+|\d)\s*$", re.IGNORECASE)
 
 
-class NameRecognizer(ChatRecognizer):
+class ChatNameRecognizer(ChatRecognizer):
     """People's names."""
 
     wake = Wake.NAME | Wake.TITLE | Wake.CJK

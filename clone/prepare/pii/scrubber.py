@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 
 from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
 
-from clone.prepare.pii.addresses import AddressRecognizer
+from clone.prepare.pii.addresses import ChatAddressRecognizer
 from clone.prepare.pii.base import ChatRecognizer
-from clone.prepare.pii.contact import EmailRecognizer, NetworkRecognizer, PhoneRecognizer, UsernameRecognizer
-from clone.prepare.pii.documents import BirthDateRecognizer, DocumentRecognizer, PlateRecognizer
-from clone.prepare.pii.money import BankRecognizer, CardRecognizer, WalletRecognizer
-from clone.prepare.pii.names import NameRecognizer, known_forms, lexicon, surnames
+from clone.prepare.pii.contact import ChatEmailRecognizer, ChatNetworkRecognizer, ChatPhoneRecognizer, ChatUsernameRecognizer
+from clone.prepare.pii.documents import ChatBirthDateRecognizer, ChatDocumentRecognizer, ChatPlateRecognizer
+from clone.prepare.pii.money import ChatBankRecognizer, ChatCardRecognizer, ChatWalletRecognizer
+from clone.prepare.pii.names import ChatNameRecognizer, known_forms, lexicon, surnames
 from clone.prepare.pii.replace import Replacer
 from clone.prepare.pii.secrets import (
-    CodeRecognizer,
-    KeyRecognizer,
-    PasswordRecognizer,
-    SecretUrlRecognizer,
-    SeedRecognizer,
+    ChatCodeRecognizer,
+    ChatKeyRecognizer,
+    ChatPasswordRecognizer,
+    ChatSecretUrlRecognizer,
+    ChatSeedRecognizer,
     answers,
     asks_for,
 )
@@ -126,23 +126,23 @@ class Scrubber:
     def _build(self) -> None:
         settings = self.settings
         self.recognizers: list[ChatRecognizer] = [
-            SeedRecognizer(),
-            KeyRecognizer(),
-            SecretUrlRecognizer(),
-            EmailRecognizer(),
-            WalletRecognizer(),
-            CardRecognizer(),
-            BankRecognizer(),
-            DocumentRecognizer(),
-            PhoneRecognizer(),
-            NetworkRecognizer(),
-            PlateRecognizer(),
-            PasswordRecognizer(),
-            CodeRecognizer(),
-            UsernameRecognizer(),
-            BirthDateRecognizer(),
-            AddressRecognizer(),
-            NameRecognizer(self._people),
+            ChatSeedRecognizer(),
+            ChatKeyRecognizer(),
+            ChatSecretUrlRecognizer(),
+            ChatEmailRecognizer(),
+            ChatWalletRecognizer(),
+            ChatCardRecognizer(),
+            ChatBankRecognizer(),
+            ChatDocumentRecognizer(),
+            ChatPhoneRecognizer(),
+            ChatNetworkRecognizer(),
+            ChatPlateRecognizer(),
+            ChatPasswordRecognizer(),
+            ChatCodeRecognizer(),
+            ChatUsernameRecognizer(),
+            ChatBirthDateRecognizer(),
+            ChatAddressRecognizer(),
+            ChatNameRecognizer(self._people),
         ]
         forms = known_forms(p for p in self._people if p.choice is not ContactChoice.ALLOW)
         self._triggers = dict(TRIGGERS)

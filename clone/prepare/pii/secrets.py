@@ -71,7 +71,7 @@ def _clean(token: str, start: int) -> tuple[str, int]:
     return token, start + left
 
 
-class PasswordRecognizer(ChatRecognizer):
+class ChatPasswordRecognizer(ChatRecognizer):
     """Passwords near the words that announce them."""
 
     wake = Wake.PASSWORD
@@ -212,7 +212,7 @@ _CODE_VALUE = re.compile(r"(?<![\w.,:/+\-])[*#]?(?:\d[ -]?){2,8}\d[*#]?(?![\w])|
 _CVV = re.compile(r"(?<![^\W_])(?:cv[cv]2?|cvv/cvc|цвв|свв|сvv|cvn|код безопасности|security code|три цифры(?: сзади| с обратной стороны)?|安全码|código de seguridad|code de sécurité|cryptogramme|prüfziffer|código de segurança)\D{0,15}(\d{3,4})(?!\d)", re.IGNORECASE)
 
 
-class CodeRecognizer(ChatRecognizer):
+class ChatCodeRecognizer(ChatRecognizer):
     """PINs, CVVs, door and alarm codes, one-time codes."""
 
     wake = Wake.CODE | Wake.BANK
@@ -316,7 +316,7 @@ def _kind(char: str) -> int:
     return 0 if char.islower() else 1 if char.isupper() else 2 if char.isdigit() else 3
 
 
-class KeyRecognizer(ChatRecognizer):
+class ChatKeyRecognizer(ChatRecognizer):
     """API keys, tokens, private keys."""
 
     wake = Wake.KEY | Wake.LONG
@@ -348,7 +348,7 @@ _SEED_KEYWORD = re.compile(
 )
 
 
-class SeedRecognizer(ChatRecognizer):
+class ChatSeedRecognizer(ChatRecognizer):
     """Wallet seed phrases: runs of BIP-39 words (bitcoin/bips, bip-0039), numbered or not."""
 
     wake = Wake.SEED
@@ -392,7 +392,7 @@ _INVITE = re.compile(
 _PLAIN_SLUG = re.compile(r"[a-z]+(?:[-_][a-z]+)*|\d+", re.IGNORECASE)
 
 
-class SecretUrlRecognizer(ChatRecognizer):
+class ChatSecretUrlRecognizer(ChatRecognizer):
     """Links that carry a token, a credential or an invite."""
 
     wake = Wake.URL
