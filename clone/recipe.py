@@ -36,11 +36,14 @@ class CollectRecipe(_Block):
 
 
 class PiiRecipe(_Block):
-    """What is done about personal data."""
+    """What is done about personal data. Choices for every recipe stand in data/raw/privacy.yaml."""
 
-    languages: list[str] = Field(["ru", "en"], description="Languages whose rules are applied, as ISO 639-1 codes.")
+    contacts: dict[str, Literal["allow", "pseudonymise", "exclude"]] = Field(
+        {}, description="What is done about a contact, by title, @username, phone or chat id."
+    )
     allow: list[str] = Field([], description="Words that are never masked.")
     deny: list[str] = Field([], description="Words that are always masked.")
+    ignore: list[str] = Field([], description="Types that are not looked for, such as PLATE; see docs/data-format.md.")
 
 
 class PrepareRecipe(_Block):

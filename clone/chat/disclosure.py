@@ -44,7 +44,9 @@ _MACHINE_EN = (
     r"(?:an? )?(?:real |actual )?(?:ai|a i|artificial intelligence|bot|chat ?bot|robot|machine|computer|program|"
     r"language model|llm|gpt|chat ?gpt|clone|digital twin|neural net(?:work)?)"
 )
-_HUMAN_EN = r"(?:(?:an? )?(?:real|actual|living)(?: (?:person|human(?: being)?|one))?|(?:an? )?(?:human|person)(?: being)?)"
+_HUMAN_EN = (
+    r"(?:(?:an? )?(?:real|actual|living)(?: (?:person|human(?: being)?|one))?|(?:an? )?(?:human|person)(?: being)?)"
+)
 _RULES: dict[str, str] = {
     "en": rf"\b(?:are|r) (?:you|u|ya)(?: (?:really|just|actually|even|still|secretly|like))* (?:not )?(?:{_MACHINE_EN}|{_HUMAN_EN})\b(?! (?:of|enough)\b)"
     rf"|\b(?:you re|youre|ur|you are) (?:really |just |actually |not )*(?:{_MACHINE_EN}|a real person|human),? (?:right|aren t you|arent you|are you|yes|no) ?\?"

@@ -8,7 +8,7 @@ or the template; `clone.chat.twin` does.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -109,9 +109,7 @@ class Engine:
         """Take the cache for empty."""
         self._rows = [[]]
 
-    def _generate(
-        self, prompt: list[int], sampling: Sampling, n: int, counts: Counts
-    ) -> Iterator[list[int | None]]:
+    def _generate(self, prompt: list[int], sampling: Sampling, n: int, counts: Counts) -> Iterator[list[int | None]]:
         marks, runner = self.marks, self.runner
         with torch.inference_mode():
             start = self._reuse(prompt)

@@ -144,9 +144,7 @@ def marks_of(tokens: Tokens) -> Marks:
     )
 
 
-def fit_prompt(
-    tokens: Tokens, contact: str, turns: Sequence[Turn], n_room: int
-) -> tuple[list[int], int]:
+def fit_prompt(tokens: Tokens, contact: str, turns: Sequence[Turn], n_room: int) -> tuple[list[int], int]:
     """Return the prompt for the person's next turn in at most `n_room` tokens, and how many turns it leaves out.
 
     The oldest whole turns go, a quarter of the room at a time: until that is used up again the prompts of later turns
@@ -186,6 +184,10 @@ def as_turns(lines: Sequence[tuple[Role, Sequence[str]]]) -> list[Turn]:
     return turns
 
 
+# A model may say any byte; escape sequences have no business in a terminal, nor in a bubble.
+_UNSHOWABLE = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
 class _Track:
     """One candidate on its way from ids to bubbles."""
 
@@ -202,7 +204,7 @@ class _Track:
         self._n_tokens += 1
         control = self._tokens.control(token_id)
         if control is None:
-            yield from self._say(self._decoder.push(token_id))
+            yield from self._say(self._decoder.push(token_id).translate(_UNSHOWABLE))
         elif control is Control.BUBBLE:
             yield from self._close_bubble()
             if self.finish is None and self._bubbles[-1].strip():
@@ -215,7 +217,7 @@ class _Track:
         self.finish = self.finish or finish
 
     def _close_bubble(self) -> Iterator[Piece]:
-        yield from self._say(self._decoder.flush())
+        yield from self._say(self._decoder.flush().translate(_UNSHOWABLE))
         if self.finish is None:
             yield from self._show(self._held.flush())
 
@@ -253,7 +255,9 @@ class StopStrings:
         if found:
             shown, self._held = self._held[: min(found)], ""
             return shown, True
-        n_held = max((n for stop in self._stops for n in range(1, len(stop)) if self._held.endswith(stop[:n])), default=0)
+        n_held = max(
+            (n for stop in self._stops for n in range(1, len(stop)) if self._held.endswith(stop[:n])), default=0
+        )
         shown, self._held = self._held[: len(self._held) - n_held], self._held[len(self._held) - n_held :]
         return shown, False
 
@@ -261,5 +265,3 @@ class StopStrings:
         """Return what was held back: no stop string came of it."""
         shown, self._held = self._held, ""
         return shown
-
-

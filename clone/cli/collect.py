@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     type=click.Choice(["day-first", "month-first"]),
     help="How a WhatsApp export writes dates, where they do not tell.",
 )
-@click.option("--saved", is_flag=True, help="Saved Messages (notes to yourself) too.")
 @click.option("--timezone", metavar="ZONE", help="Where times without a zone were written, as Europe/Berlin.")
 @live_options
 @json_option
@@ -40,7 +39,6 @@ def command(
     files: tuple[Path, ...],
     me: str | None,
     dates: str | None,
-    saved: bool,
     timezone: str | None,
     as_json: bool,
     **live: Any,
@@ -73,7 +71,7 @@ def command(
         me=me or recipe.collect.me or "",
         timezone=zone(timezone) if timezone else None,
         is_day_first=None if dates is None else dates == "day-first",
-        with_saved=saved,
+        with_saved=live["saved"],
     )
     reports = []
     with Archive.create(workspace.archive) as archive:

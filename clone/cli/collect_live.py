@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -73,10 +74,8 @@ def run_live(
 
     Raises LoginError (exit 6) where Telegram cannot be asked, DataError (exit 1) where a dialog is not complete.
     """
-    try:
-        import telethon  # noqa: F401
-    except ImportError:
-        raise MissingExtra("telethon", "telegram") from None
+    if importlib.util.find_spec("telethon") is None:
+        raise MissingExtra("telethon", "telegram")
     from clone.archive import Archive
     from clone.collect.telegram.dialogs import Scope
     from clone.collect.telegram.live import explain

@@ -85,7 +85,7 @@ def import_file(
         writing.n_outgoing,
         tally.n_bad,
         tuple(tally.bad),
-        dict(tally.skipped),
+        {**tally.skipped, **({"of contacts that were forgotten": writing.n_forgotten} if writing.n_forgotten else {})},
         tally.n_repaired,
         dict(tally.cut),
         tuple(tally.notes),
@@ -100,6 +100,8 @@ class _Writing:
         self.pending: list[Item] = []
         self.count = PageCount()
         self.chats: set[tuple[str, str]] = set()
+        self.forgotten: set[tuple[str, str]] = set()
+        self.n_forgotten = 0
         self.n_outgoing = 0
         self.account_id = ""
         self.n_read_at_write = 0
@@ -113,10 +115,16 @@ class _Writing:
                     archive.put_account(item)
                     self.account_id = item.account_id
                 elif isinstance(item, Chat):
+                    if archive.is_forgotten(item):
+                        self.forgotten.add((item.account_id, item.chat_id))
+                        continue
                     archive.put_chat(item)
                     self.chats.add((item.account_id, item.chat_id))
                 elif isinstance(item, Person):
-                    archive.put_person(item)
+                    if (item.account_id, item.person_id) not in self.forgotten:
+                        archive.put_person(item)
+                elif (item.chat.account_id, item.chat.chat_id) in self.forgotten:
+                    self.n_forgotten += len(item.messages) + len(item.gaps)
                 else:
                     self.count += archive.put_messages(
                         item.chat, item.messages, raw_format=raw_format, fills_holes_only=True

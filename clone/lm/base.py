@@ -55,13 +55,12 @@ def resolve_base(
 ) -> BaseFolder:
     """Return the base `name`, fetched and converted if need be.
 
-    `embedded` is the one that comes with the package (until it does: a random one, built once). Otherwise `name` is a
-    folder, converted or as Hugging Face lays it out, or a hub name. `endpoint` stands in for HF_ENDPOINT.
+    `embedded` is the one that comes with the package. Otherwise `name` is a folder, converted or as Hugging Face lays
+    it out, or a hub name. `endpoint` stands in for HF_ENDPOINT.
     Raises ModelError or HubError.
     """
     if name == EMBEDDED:
-        packaged = packaged_base()
-        return open_base(packaged) if packaged else _random_base(bases_folder / EMBEDDED)
+        return open_base(packaged_base())
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _local_base(folder, bases_folder, on_progress)
@@ -73,16 +72,15 @@ def resolve_base(
     return _hub_base(name, target, on_progress, on_note, endpoint)
 
 
-def packaged_base() -> Path | None:
-    """Return the folder of the base that comes with the package, None where it has none."""
-    folder = Path(str(resources.files("clone.lm"))) / EMBEDDED
-    return folder if (folder / "lit_model.safetensors").exists() else None
+def packaged_base() -> Path:
+    """Return the folder of the base that comes with the package."""
+    return Path(str(resources.files("clone.lm"))) / EMBEDDED
 
 
 def n_parameters(name: str, bases_folder: Path) -> int | None:
     """Return how many weights a base has, without fetching anything; None where that cannot be known."""
     if name == EMBEDDED:
-        return 0
+        return Shape.read(packaged_base()).n_parameters
     for folder in (Path(name).expanduser(), bases_folder / name):
         if (folder / "model_config.yaml").exists():
             return Shape.read(folder).n_parameters
@@ -357,12 +355,6 @@ def _finish(work: Path, target: Path, *, name: str, files: list[str], is_head_ti
 
 
 # -- a base of random weights -----------------------------------------------------------------------------------------
-
-
-def _random_base(folder: Path) -> BaseFolder:
-    if not (folder / "base.json").exists():
-        build_random_base(folder)
-    return open_base(folder)
 
 
 def build_random_base(

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from datetime import UTC, datetime
-from pathlib import Path
-
 import pytest
 import torch
-import yaml
-from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from clone.chat.engine import EagerRunner, Engine

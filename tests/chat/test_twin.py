@@ -40,7 +40,9 @@ class Scripted:
 
 
 def ids_of(tokens: Tokens, *parts: str | Control) -> list[int]:
-    return [i for part in parts for i in ([tokens.marks[part]] if isinstance(part, Control) else tokens.encode_text(part))]
+    return [
+        i for part in parts for i in ([tokens.marks[part]] if isinstance(part, Control) else tokens.encode_text(part))
+    ]
 
 
 def say(tokens: Tokens, *scripts: list[int], stop: Sequence[str] = ()) -> tuple[list[Piece], Answer]:
@@ -85,7 +87,9 @@ def test_a_stop_string_is_cut_exactly_across_tokens(tokens: Tokens) -> None:
     assert answer.replies[0].finish == "stop"
 
 
-@given(st.lists(st.text(alphabet="ab", max_size=3), max_size=8), st.lists(st.text(alphabet="ab", min_size=1, max_size=4)))
+@given(
+    st.lists(st.text(alphabet="ab", max_size=3), max_size=8), st.lists(st.text(alphabet="ab", min_size=1, max_size=4))
+)
 def test_stop_strings_show_what_a_search_in_the_whole_would(parts: list[str], stops: list[str]) -> None:
     whole = "".join(parts)
     found = [at for stop in stops if (at := whole.find(stop)) >= 0]
@@ -181,5 +185,3 @@ def test_every_reply_of_a_real_model_has_something_in_it(twin: Twin) -> None:
 def test_neighbours_of_one_speaker_become_one_turn() -> None:
     lines = [(Role.THEM, ["hi"]), (Role.THEM, [" ", "you?"]), (Role.ME, [""]), (Role.THEM, ["hm"]), (Role.ME, ["ok"])]
     assert as_turns(lines) == [Turn(Role.THEM, ("hi", "you?", "hm")), Turn(Role.ME, ("ok",))]
-
-

@@ -96,7 +96,8 @@ def test_a_run_resumed_at_any_step_ends_with_the_same_bytes(here: Workspace, dro
 def test_a_run_killed_outright_resumes_to_the_same_bytes(here: Workspace) -> None:
     whole = run(here, epochs=4)
     overrides = [f"--set=finetune.{key}={value}" for key, value in {**SETTINGS, "epochs": 4}.items()]
-    code = "import clone.lm.base as b; b.packaged_base = lambda: None; from clone.cli import main; main()"
+    base = f"pathlib.Path({str(here.bases / 'embedded')!r})"  # as the fixture of this folder has it
+    code = f"import pathlib, clone.lm.base as b; b.packaged_base = lambda: {base}; from clone.cli import main; main()"
     command = [sys.executable, "-c", code, "finetune", *overrides]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, cwd=here.root, env=environment, stderr=subprocess.PIPE)

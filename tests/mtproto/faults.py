@@ -148,7 +148,7 @@ class _Unknown:
         self.id = getattr(inside, "id", 0)
 
     def _bytes(self) -> bytes:
-        return struct.pack("<I", UNKNOWN_CONSTRUCTOR) * 4
+        return struct.pack("<4I", UNKNOWN_CONSTRUCTOR, self.id, UNKNOWN_CONSTRUCTOR, UNKNOWN_CONSTRUCTOR)
 
     __bytes__ = _bytes
 

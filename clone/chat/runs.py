@@ -1,0 +1,160 @@
+"""Which twin: finished runs by name, their cards, and the base under them.
+
+In come a workspace and what a person asked for, out comes a `Twin` ready to talk. Knows nothing of terminals or HTTP.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clone.errors import DataError, HardwareError, ModelError, StageMissing
+from clone.lm.template import TEMPLATE_VERSION
+from clone.recipe import ChatRecipe
+from clone.records import RunCard
+from clone.workspace import Workspace
+
+if TYPE_CHECKING:
+    import torch
+
+    from clone.chat.twin import Twin
+
+OnProgress = Callable[[str, int, int | None], None]
+ADAPTERS = ("best", "last")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run on disk."""
+
+    path: Path
+    card: RunCard
+
+    @property
+    def recipe_name(self) -> str:
+        return self.path.parent.name
+
+    @property
+    def name(self) -> str:
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+def find_run(workspace: Workspace, *, recipe_name: str | None = None, run: str | None = None) -> Run:
+    """Return the newest finished run, of one recipe or of all, or the one that `run` names ("id" or "recipe/id").
+
+    Raises StageMissing where there is none, DataError where the name is unknown or the card cannot be read.
+    """
+    found = [path for path in workspace.all_runs() if recipe_name in (None, path.parent.name)]
+    if run is not None:
+        named = [path for path in workspace.all_runs() if run in (path.name, f"{path.parent.name}/{path.name}")]
+        if not named:
+            names = [f"{path.parent.name}/{path.name}" for path in workspace.all_runs()]
+            near = difflib.get_close_matches(run, names, n=3, cutoff=0.3) or names[-3:]
+            if not names:
+                raise StageMissing("there is no finished run yet.", "clone finetune")
+            raise DataError(f"there is no finished run {run}.", "There are: " + ", ".join(near))
+        return Run(named[-1], read_card(named[-1]))
+    if not found:
+        others = sorted({path.parent.name for path in workspace.all_runs()})
+        if recipe_name and others:
+            raise StageMissing(
+                f"the recipe '{recipe_name}' has no finished run yet (there are runs of {', '.join(others)}).",
+                "clone finetune",
+            )
+        raise StageMissing("there is no finished run yet.", "clone finetune")
+    return Run(found[-1], read_card(found[-1]))
+
+
+def read_card(run: Path) -> RunCard:
+    """Return a run's card. Raises DataError for one that is damaged or was written by a newer clone."""
+    path = run / "run.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path.name} of the run {run.name} is damaged.", "Train again: clone finetune") from error
+    wanted = [field.name for field in fields(RunCard)]
+    missing = [name for name in wanted if name not in values] if isinstance(values, dict) else wanted
+    template = values.get("template") if isinstance(values, dict) else None
+    if missing or template != TEMPLATE_VERSION:
+        version = values.get("clone_version", "?") if isinstance(values, dict) else "?"
+        raise DataError(
+            f"the run {run.name} was made by another clone ({version}) that this one cannot read"
+            + (f": its template is {template}." if template not in (None, TEMPLATE_VERSION) else "."),
+            "Upgrade clone, or train again: clone finetune",
+        )
+    return RunCard(**{name: values[name] for name in wanted})
+
+
+def contacts_of(workspace: Workspace, recipe_name: str) -> tuple[str, ...]:
+    """Return the pseudonyms that a recipe's examples name, () where the examples are gone."""
+    try:
+        manifest = json.loads((workspace.processed(recipe_name) / "manifest.json").read_text(encoding="utf-8"))
+        return tuple(str(name) for name in manifest.get("contacts", ()))
+    except (OSError, ValueError, AttributeError):
+        return ()
+
+
+def open_twin(
+    workspace: Workspace,
+    run: Run,
+    recipe: ChatRecipe,
+    *,
+    base: str | None = None,
+    adapter: str = "best",
+    device: str | None = None,
+    on_progress: OnProgress = lambda what, done, total: None,
+) -> Twin:
+    """Return the twin of a run, on the GPU if there is one.
+
+    `base` must be the one the run was trained on. Raises ModelError, HardwareError.
+    """
+    from clone.chat.engine import EagerRunner, Engine
+    from clone.chat.twin import Twin, marks_of
+    from clone.lm.base import resolve_base
+    from clone.lm.tokens import Tokens
+    from clone.lm.weights import apply_adapter, merge_adapter, open_model, read_adapter
+
+    if base is not None and base != run.card.base:
+        raise ModelError(
+            f"the run {run.name} was trained on {run.card.base}, not on {base}.",
+            "Leave out --base, or choose another run with --run.",
+        )
+    path = run.path / f"{adapter}.safetensors"
+    if not path.exists():
+        raise ModelError(f"{run.name} has no {path.name}.", "Train again: clone finetune")
+    on_progress("opening the base", 0, None)
+    folder = resolve_base(run.card.base, workspace.bases, on_progress=on_progress)
+    place = choose_device(device)
+    tokens = Tokens.load(folder.path)
+    model = open_model(folder.path, device=place, dtype=_dtype(place), is_head_tied=folder.is_head_tied)
+    apply_adapter(model, read_adapter(path), base=folder.name, base_sha256=folder.sha256)
+    merge_adapter(model)
+    engine = Engine(EagerRunner(model, n_context=recipe.max_context_tokens), marks_of(tokens))
+    return Twin(engine, tokens, run.name, run.card.base, contacts_of(workspace, run.recipe_name))
+
+
+def choose_device(name: str | None) -> torch.device:
+    """Return the device of that name, or the best there is. Raises HardwareError where there is no such device."""
+    import torch
+
+    if name is None or name == "auto":
+        has_mps = torch.backends.mps.is_available()
+        name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise HardwareError(
+            f"there is no usable device {name} here.", "Use --device cpu, or see clone doctor."
+        ) from error
+    return device
+
+
+def _dtype(device: torch.device) -> torch.dtype | None:
+    import torch
+
+    return torch.bfloat16 if device.type == "cuda" else None  # elsewhere as the file has it: mapped, not copied

@@ -1,0 +1,33 @@
+"""Whom the twin knows, by pseudonym and, on the owner's own machine, by the names of their chats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clone.chat.contacts import Contacts
+    from clone.workspace import Workspace
+
+
+def known_contacts(workspace: Workspace, recipe_name: str) -> Contacts:
+    """Return the contacts of a recipe's examples; the archive is asked for their real names once one is needed."""
+    from clone.chat.contacts import Contacts
+    from clone.chat.runs import contacts_of
+
+    return Contacts(contacts_of(workspace, recipe_name), lambda: _real_names(workspace))
+
+
+def _real_names(workspace: Workspace) -> Mapping[str, str]:
+    """Return the title of each contact's chat by pseudonym; {} where archive or key are gone."""
+    if not workspace.archive.exists() or not workspace.key.exists():
+        return {}
+    from clone.archive import Archive
+    from clone.prepare.pseudonyms import load_key, name_contacts
+    from clone.records import ChatKind
+
+    with Archive.open(workspace.archive) as archive:
+        chats = [item.chat for item in archive.chats() if item.chat.kind is ChatKind.PERSON and item.n_outgoing]
+    titles = {f"{chat.source}\0{chat.chat_id}": chat.title for chat in chats}
+    pseudonyms = name_contacts(load_key(workspace.key), titles)
+    return {pseudonyms[contact]: title for contact, title in titles.items() if title}

@@ -1,0 +1,1 @@
+"""Makes the embedded base: see `__main__`."""
