@@ -44,6 +44,9 @@ format: env
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+golden: env
+	$(BIN)/python -m tests.golden
+
 docs: env
 	$(BIN)/python -m cogapp -r docs/cli.md docs/recipes.md
 
