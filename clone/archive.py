@@ -675,12 +675,15 @@ class Archive:
 
 
 def is_encrypted(path: Path) -> bool:
-    """Whether a file is not plain SQLite: what SQLCipher writes looks like noise from its first byte."""
+    """Whether a file may be SQLCipher's: whole pages, which look like noise from the first byte."""
     if not path.exists():
         return False
     with path.open("rb") as stream:
         head = stream.read(16)
-    return bool(head) and head != b"SQLite format 3\0"
+    return bool(head) and head != b"SQLite format 3\0" and path.stat().st_size % _CIPHER_PAGE == 0
+
+
+_CIPHER_PAGE = 4096  # bytes, of SQLCipher 4
 
 
 def ask_passphrase_with(ask: Callable[[bool], str | None]) -> None:

@@ -126,7 +126,7 @@ async def _talk(
         line = await open_line(login, patience=connection.PATIENT, on_wait=on_wait)
         try:
             if is_list:
-                return await list_account(line, scope)
+                return await list_account(line, scope, on_progress)
             return await collect_account(
                 archive,
                 line,

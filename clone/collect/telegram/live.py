@@ -131,13 +131,15 @@ async def who_am_i(line: Line) -> Account:
     return account_of(users[0])
 
 
-async def list_account(line: Line, scope: Scope, archive: Archive | None = None) -> list[ListedDialog]:
+async def list_account(line: Line, scope: Scope, on_progress: OnProgress = lambda step: None) -> list[ListedDialog]:
     """Return the dialogs with people, and Saved Messages, each with Telegram's count. Writes nothing."""
     account = await who_am_i(line)
     dialogs = await find_lost_users(line, await list_dialogs(line), lambda user_id: None)
     wanted = {found.dialog.user_id for found in choose(account, dialogs, scope, lambda user_id: None)}
     listed = []
-    for found in choose(account, dialogs, Scope(include_saved=True), lambda user_id: None):
+    everybody = choose(account, dialogs, Scope(include_saved=True), lambda user_id: None)
+    for number, found in enumerate(everybody, 1):
+        on_progress(Step(found.chat, number, len(everybody)))
         n_server = None
         if found.dialog.access_hash is not None or found.chat.kind is ChatKind.SAVED:
             n_server = await History(line, _peer(found)).count()
@@ -462,21 +464,32 @@ def explain(report: LiveReport) -> DataError | None:
     short = [d for d in report.dialogs if not d.is_complete]
     if not short:
         return None
-    n_missing = sum(max(0, d.n_missing) for d in short)
-    n_extra = sum(max(0, -d.n_missing) for d in short)
     n_unreadable = sum(d.n_unreadable for d in short)
-    n_refused = sum(bool(d.why) for d in short)
     parts = [
-        f"{n:,} {what}"
-        for n, what in (
-            (n_missing, "messages that Telegram counts are not here"),
-            (n_extra, "messages are here that Telegram no longer counts"),
-            (n_unreadable, "messages are of a kind that this Telethon does not know"),
-            (n_refused, "dialogs could not be read"),
+        f"{n:,} {one if n == 1 else many}"
+        for n, one, many in (
+            (
+                sum(max(0, d.n_missing) for d in short),
+                "message that Telegram counts is not here",
+                "messages that Telegram counts are not here",
+            ),
+            (
+                sum(max(0, -d.n_missing) for d in short),
+                "message here is no longer in Telegram",
+                "messages here are no longer in Telegram",
+            ),
+            (n_unreadable, "message is of an unknown kind", "messages are of an unknown kind"),
+            (sum(bool(d.why) for d in short), "dialog could not be read", "dialogs could not be read"),
+            (
+                sum(d.n_server is None and not d.why for d in short),
+                "dialog was not counted by Telegram",
+                "dialogs were not counted by Telegram",
+            ),
         )
         if n
     ]
     hint = "clone collect --verify reads everything again and marks what was deleted."
     if n_unreadable:
-        hint = "A newer Telethon may know them: pip install --upgrade telethon, then clone collect --verify."
-    return DataError(f"{len(short)} of {len(report.dialogs)} dialogs differ: {'; '.join(parts) or 'no count'}.", hint)
+        hint = "Telegram is ahead of this Telethon: pip install --upgrade clone, then clone collect --verify."
+    n, n_all = len(short), len(report.dialogs)
+    return DataError(f"{n:,} of {n_all:,} dialogs {'differs' if n == 1 else 'differ'}: {'; '.join(parts)}.", hint)
