@@ -157,7 +157,7 @@ def main() -> None:
     scrubber = Scrubber(PiiSettings(), key=b"benchmark")
 
     def ours(line: dict[str, Any]) -> list[Span]:
-        return [(f.start, f.end) for f in scrubber.find(line["text"])]
+        return [(f.start, f.end) for f in scrubber.find(line["text"], lang=line.get("lang", ""))]
 
     # the contact list an export would bring: the labelled people, by the base form of their names
     names = {line["text"][s["start"] : s["end"]] for line in lines for s in line["spans"] if s["type"] == "PERSON"}
@@ -174,13 +174,13 @@ def main() -> None:
         return [(r.start, r.end) for r in stock.analyze(line["text"], language=line.get("lang", "en"))]
 
     result = score(lines, ours)
-    contacts = score(lines, lambda line: [(f.start, f.end) for f in with_contacts.find(line["text"])])
+    contacts = score(lines, lambda line: [(f.start, f.end) for f in with_contacts.find(line["text"], lang=line.get("lang", ""))])
     result["names_with_contacts"] = {
         "precision": contacts["precision"],
         **{
             lang: _mean(
                 [
-                    is_scrubbed(line["text"], s, [(f.start, f.end) for f in with_contacts.find(line["text"])])
+                    is_scrubbed(line["text"], s, [(f.start, f.end) for f in with_contacts.find(line["text"], lang=line.get("lang", ""))])
                     for line in lines
                     if line.get("lang") == lang
                     for s in line["spans"]
@@ -194,7 +194,7 @@ def main() -> None:
 
     if args.misses:
         for line in lines:
-            found = scrubber.find(line["text"])
+            found = scrubber.find(line["text"], lang=line.get("lang", ""))
             pairs = [(f.start, f.end) for f in found]
             missed = [s["type"] for s in line["spans"] if not is_scrubbed(line["text"], s, pairs)]
             wrong = [f.rule for f in found if not any(f.start < s["end"] and s["start"] < f.end for s in line["spans"])]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -60,7 +61,7 @@ class Settings:
     """What a worker needs to know."""
 
     folder: Path  # where batches lie between the passes
-    tokenizer: Path | None
+    tokenizer: Path
     max_context_tokens: int
     long_text_chars: int
     build_scrubber: Callable[[], Scrubs]
@@ -107,6 +108,9 @@ class Built:
     sessions: list[SessionPart]
     dropped: Counter[str] = field(default_factory=Counter)
     scrub: ScrubCounts = field(default_factory=ScrubCounts)
+    n_context_tokens: array[int] = field(default_factory=lambda: array("i"))  # of each example, instruction included
+    n_reply_tokens: array[int] = field(default_factory=lambda: array("i"))
+    n_bubbles: array[int] = field(default_factory=lambda: array("i"))  # of each reply
 
 
 class Worker:
@@ -153,7 +157,7 @@ class Worker:
                 batch.session_ids, batch.starts, [*batch.starts[1:], len(batch.texts)], strict=True
             ):
                 n_examples = n_bytes = 0
-                for example, _ in build_examples(
+                for example, sizes in build_examples(
                     _measure(batch, lengths, first, last),
                     session_id=session_id,
                     contact=batch.contact,
@@ -163,6 +167,9 @@ class Worker:
                 ):
                     n_bytes += out.write(write_example(example))
                     n_examples += 1
+                    built.n_context_tokens.append(sizes.n_context_tokens)
+                    built.n_reply_tokens.append(sizes.n_reply_tokens)
+                    built.n_bubbles.append(sizes.n_bubbles)
                 ended_at = datetime.fromtimestamp(batch.at[last - 1], UTC)
                 built.sessions.append(SessionPart(session_id, batch.contact, ended_at, n_examples, n_bytes))
         return built

@@ -34,6 +34,7 @@ _SHAPES: tuple[tuple[str, Entity, str], ...] = (
     ("us_mbi", Entity.HEALTH_ID, r"[1-9][AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y]{2}\d{2}"),
     ("br_rg", Entity.NATIONAL_ID, r"\d{1,2}\.\d{3}\.\d{3}-[\dXx]"),
     ("ru_passport", Entity.PASSPORT, r"\d{2} ?\d{2} \d{6}|\d{4} №? ?\d{6}"),
+    ("ru_birth", Entity.NATIONAL_ID, r"[IVXІХ]{1,4}-[А-Я]{2} ?№? ?\d{6}"),
     ("vn_bhyt", Entity.HEALTH_ID, r"[A-Z]{2} ?\d ?\d{2} ?\d{10}"),
 )
 _SHAPE = re.compile("|".join(f"(?P<{name}>{_N}(?:{pattern}){_E})" for name, _, pattern in _SHAPES))
@@ -71,7 +72,7 @@ _DOCUMENTS: tuple[tuple[Entity, str], ...] = (
 )
 _DOC_KEYWORD = re.compile("|".join(f"(?P<d{i}>(?<![^\\W_])(?:{p})(?![^\\W_]))" for i, (_, p) in enumerate(_DOCUMENTS)), re.IGNORECASE)
 _DOC_VALUE = re.compile(
-    r"(?<![\w+])(?:[A-Za-zА-ЯІЇЄҐа-яіїєґ]{1,5}[ \-.]{0,2}(?:№ ?)?)?\d(?:[ \-./]{0,2}(?:\d|(?:№ ?|номер |number )?(?=\d)|[A-Za-zА-Я](?=[\d \-]|[A-Za-zА-Я]?\d|\b)|[A-Z]{1,3}(?=\d|\b))){4,28}(?![\w])|(?<![\w])(?=(?:[A-Z0-9]*\d){3})[A-Z0-9]{7,20}(?![\w])"
+    r"(?<![\w+])(?:[A-Za-zА-ЯІЇЄҐа-яіїєґ]{1,5}[ \-.]{0,2}(?:№ ?)?)?\d(?:[ \-./]{0,2}(?:\d|[А-ЯІЇЄҐA-Z]{2} ?(?=\d{4})|(?:№ ?|номер |number )?(?=\d)|[A-Za-zА-Я](?=[\d \-]|[A-Za-zА-Я]?\d|\b)|[A-Z]{1,3}(?=\d|\b))){4,28}(?![\w])|(?<![\w])(?=(?:[A-Z0-9]*\d){3})[A-Z0-9]{7,20}(?![\w])"
 )
 _DOC_STOP = re.compile(r"\d{1,2}[./]\d{1,2}[./](?:\d{4}|\d{2})|\d{1,2}:\d{2}|\+\d|\d{4} ?(?:руб|р\b|₽|год|г\b)", re.IGNORECASE)
 
@@ -79,10 +80,12 @@ _DOC_STOP = re.compile(r"\d{1,2}[./]\d{1,2}[./](?:\d{4}|\d{2})|\d{1,2}:\d{2}|\+\
 class ChatDocumentRecognizer(ChatRecognizer):
     """Identity, tax, health and licence numbers."""
 
-    wake = Wake.DIGITS
+    wake = Wake.DIGITS | Wake.DOCUMENT
     entities = (Entity.NATIONAL_ID, Entity.TAX_ID, Entity.HEALTH_ID, Entity.PASSPORT, Entity.DRIVER_LICENSE)
 
     def scan(self, view: View) -> Iterator[Hit]:
+        if view.n_digits < 5:
+            return
         norm = view.norm
         for match in _SHAPE.finditer(norm):
             name = match.lastgroup or ""
@@ -98,7 +101,7 @@ class ChatDocumentRecognizer(ChatRecognizer):
             for match in _CHECKED_12.finditer(norm):
                 if inn_ok(match[0]):
                     yield Hit(match.start(), match.end(), Entity.TAX_ID, 0.6, "document.checked")
-        if not view.wake & (Wake.DOCUMENT | Wake.CJK | Wake.PLATE):
+        if not view.wake & (Wake.DOCUMENT | Wake.CJK | Wake.PLATE) and "в/у" not in view.low:
             return
         keywords = list(_DOC_KEYWORD.finditer(norm))
         for i, keyword in enumerate(keywords):
@@ -183,9 +186,11 @@ class ChatPlateRecognizer(ChatRecognizer):
     wake = Wake.DIGITS | Wake.PLATE
     entities = (Entity.LICENSE_PLATE,)
 
-    _patterns = tuple((name, re.compile(rf"(?<![\w.\-/#@$])(?:{pattern})(?![\w]|-\d|[.,:]\d)"), is_plain) for name, pattern, is_plain in _PLATE_SHAPES)
+    _patterns = tuple((name, re.compile((r"" if name == "cn" else r"(?<![\w.\-/#@$])") + rf"(?:{pattern})(?![\w]|-\d|[.,:]\d)"), is_plain) for name, pattern, is_plain in _PLATE_SHAPES)
 
     def scan(self, view: View) -> Iterator[Hit]:
+        if view.n_digits < 2:
+            return
         norm = view.norm
         has_word = bool(view.wake & Wake.PLATE or view.wake & Wake.CJK) and _PLATE_WORD.search(norm)
         is_strong = bool(has_word and _STRONG_PLATE_WORD.search(norm))
@@ -235,17 +240,22 @@ _BIRTH = re.compile(
     r"nasc[ie]\w*|nascimento|anivers[aá]rio|niver|data de nascimento|nato|nata|nascita|compleanno|compio|urodz\w+|ur\.|data urodzenia|urodziny|doğum(?: tarihi\w*| gün\w*)?|dogum\w*|doğdu\w*|doğumlu\w*|sinh(?: ngày| nhật| năm)?|sn|ngày sinh|生日|出生\w*|生于)(?![^\W_])|生日|出生|生于|年生",
     re.IGNORECASE,
 )
-_NOT_BIRTH = re.compile(r"отмеча|празднова|праздну|celebrat|party|вечеринк|приходи|fiesta|fête|feier|festa\b|imprez|поздрав|подар|gift|скидк|discount|in \d+ days", re.IGNORECASE)
+_NAMED_DATE = re.compile(r"[А-ЯЁІЇ][а-яёії]+(?:вич|вна|чна)[ауеы]?,? ?(\d{1,2}[./]\d{1,2}[./](?:19|20)\d\d)(?!\d)")
+_NOT_BIRTH = re.compile(r"отмеча|празднова|праздну|celebrat|party|вечеринк|приходи|fiesta|fête|feier|festa\b|imprez|поздрав|скидк|discount|in \d+ days", re.IGNORECASE)
 
 
 class ChatBirthDateRecognizer(ChatRecognizer):
     """Dates that a word makes a birth date."""
 
-    wake = Wake.BIRTH | Wake.CJK
+    wake = Wake.BIRTH | Wake.CJK | Wake.DIGITS
     entities = (Entity.DATE_OF_BIRTH,)
 
     def scan(self, view: View) -> Iterator[Hit]:
+        if not view.n_digits:
+            return
         norm = view.norm
+        for match in _NAMED_DATE.finditer(norm):
+            yield Hit(match.start(1), match.end(1), Entity.DATE_OF_BIRTH, 0.6, "birth.after-name")
         births = [m.span() for m in _BIRTH.finditer(norm)]
         if not births:
             return

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 from functools import cache, lru_cache
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
 from clone.prepare.pii.types import ContactChoice, Entity, KnownPerson
-from clone.prepare.pii.view import View, lower
+from clone.prepare.pii.view import View, lower, unaccent
 from clone.prepare.pii.words import TRIGGERS, Wake, name_lines
 
 CASES = ("nom", "gen", "dat", "acc", "ins", "pre", "voc")
@@ -137,7 +138,14 @@ AMBIGUOUS = frozenset(
     yavuz yılmaz doğan veli salih emre emir metin kaan burak ali sultan sibel filiz aslı eren mine selin demet bora mert ada defne nihat yeliz emel hilal cem beste seda eda orhan kadir halil can ayten alper şahin caner sevim duru eser ezgi
     ola ala ela iza asia jan kuba adam adi leon igor marek domino ula ula gosia maja zuza hanka wera olek mati miki jola aga natka roman lena seba antek oliwka
     an anh bình chi chí đức dung dũng hà hải hạnh hậu hiền hiếu hoa hòa hồng hùng huy lan linh long mai minh nam nga ngọc nhung phúc phương quang sơn tâm thảo thu thúy trang trung tuấn tú vân vi vy yến duy đạt khoa khánh kiên lâm my mỹ như nhi thanh thắng
-    son sơ du da de la le el al do no si se me te be ha he in on at to up so my us am ir sea van von der den das los las del dos uma
+    said cal edit else theres loan toto jesus unni aya tui jos milo nia sian son sơ du da de la le el al do no si se me te be ha he in on at to up so my us am ir sea van von der den das los las del dos uma
+    """.split()
+) - frozenset(
+    """
+    john mike tom tim sam ben dan josh matt ann anna kim tina tony toni wendy walter emma mary sally harry jimmy johnny terry warren tracy gemma uwe ute heike gosia zuza hanka olek antek oliwka maja jan zé
+    bea javi nando rafa max leo enzo chico polly penny holly marina carol chuck hank mel mia stan ted charlotte julie martin claire jules manon jean johnny ella ida lea julia elif aslı
+    marek igor adam jan burak kaan emre mert orhan kadir halil taner salih selin filiz yeliz emel cem seda alper caner nihat sibel ayten
+    ахмед саша макс паша костя леша сема даня дина вика юля люда наташа
     """.split()
 )
 
@@ -155,6 +163,42 @@ _CUE_BEFORE = re.compile(
     r"selam|ile|ve|için|abim|ablam|kardeşim|arkadaşım|kuzenim)[ ,:]{1,2}$",
     re.IGNORECASE,
 )
+_KIN_CUE = re.compile(
+    r"(?<!\w)(?:[Mm]r|[Mm]rs|[Mm]s|[Mm]iss|[Dd]r|[Pp]rof|name is|name's|named|my (?:brother|sister|friend|husband|wife|son|daughter|girlfriend|boyfriend|bf|gf|boss|colleague|neighbou?r|roommate|flatmate|cousin|uncle|aunt|ex|mate|partner|dad|mum|mom|nephew|niece)|(?:[Aa]unt|[Aa]untie|[Uu]ncle|[Cc]ousin|[Gg]randma|[Gg]randpa))[ ,:]{1,2}$"
+)
+_CAREFUL_CUE = re.compile(
+    _KIN_CUE.pattern[:-1]
+    + r"$|(?<!\w)(?:met|meet|ask|asked|tell|told|with|invite|invited|miss|[Ss]aw|seen|dating|married|marry|[Tt]his is|(?:^|[.?!] )(?:[Ii]s|[Ww]as|[Ww]here is|[Ww]here's|[Dd]id|[Dd]oes|[Hh]as|[Hh]ow'?s|[Hh]ow is)|brother|sister|friend|husband|wife|son|daughter|girlfriend|boyfriend|boss|neighbou?r|roommate|flatmate|and|called|from) $"
+)
+_LOWER_CUE = re.compile(
+    r"(?<!\w)(?:name is|name's|named|my (?:brother|sister|friend|husband|wife|son|daughter|girlfriend|boyfriend|bf|gf|boss|colleague|neighbou?r|roommate|flatmate|cousin|uncle|aunt|ex|partner)|met|ask|told|tell) $"
+)
+_HARD_WORDS = frozenset("can deniz may will mark rose joy hope grace faith dawn june april sol luz mar rosa marina viola stella luna clara blanca cruz paz angel mai wolf ernst heide sommer winter bahar güneş yağmur barış umut savaş su hayat sevgi gül róża kuba leon mari ella una".split())
+_FOREIGN_WORDS = frozenset(
+    """el los las que para por una mi hola gracias hermano hermana prima primo dile llama llamó habla viene soy
+    le les des avec chez est pas une mon ma dans pour qui salut merci demande appelé vu
+    das und ist nicht mit bei ich wir auf für mein meine hat kommt frag herr frau auch war
+    com uma meu minha fala falei você voce ligou amanhã sumiu irmã irmão
+    il gli che con per mia mio sono della parla senti ciao arriva sorella fratello stasera
+    nie jest się dzwoniła przyjdzie spytaj gadałem już brat siostra domu
+    ve bir bu ile aradı geliyor geldi kuzenim değil teyze abi abla
+    anh chị em với cho là của không""".split()
+)
+
+
+_WEAKLY_FOREIGN = frozenset("le les com con per mi no una mon ma das war es il du che est pas mit bei vu des oi bir bu ve z anh em".split())
+
+
+def is_english_or_unknown(view: View) -> bool:
+    """Return whether a message in Latin script is English, or gives no sign of another language."""
+    if view.lang and view.lang != "en":
+        return False
+    if not view.low.isascii() and re.search(r"\w\w[à-öø-ÿąćęłńśźżğışőűčřšžů]|[à-öø-ÿąćęłńśźżğışőűčřšžů]\w\w|\w[à-öø-ÿąćęłńśźżğışőűčřšžů]\w", view.low):
+        return False
+    foreign = _FOREIGN_WORDS.intersection(view.words)
+    return len(foreign) < 2 and foreign <= _WEAKLY_FOREIGN
+
+
 _STRONG_CUE = re.compile(
     rf"(?<!\w)(?:{_LATIN_TITLES}|name is|name's|my name|i am|named|called|brother|sister|friend|husband|wife|son|daughter|girlfriend|boyfriend|bf|gf|boss|colleague|neighbou?r|roommate|cousin|uncle|aunt|hermano|hermana|amigo|amiga|novio|novia|primo|prima|frère|soeur|sœur|copain|copine|bruder|schwester|freund|freundin|irmão|irmã|namorado|namorada|fratello|sorella|amico|amica|brat|siostra|kolega|koleżanka|abim|ablam|kardeşim|arkadaşım|llama|llamo|appelle|heiße|heisse|chamo|chiamo|nazywam się|adım)[ ,:]{{1,2}}$",
     re.IGNORECASE,
@@ -164,10 +208,21 @@ _CYR_CUE = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_START = re.compile(r"(?:^|[.!?…\n]\s*|^\W+)$")
+_SENTENCE_END = re.compile(r"[.!?…\n]\W*$")
 _PARTICLES = frozenset("de da do dos das del della di du van von der den le la los el al bin ibn mac ben san st o y e i".split())
 _CYR_SURNAME = re.compile(r"[а-яіїєґ]{2,}(?:ов|ев|ин|ын|ова|ева|ина|ына|ской|ский|цкий|ская|цкая|ской|ского|скому|ским|ском|скую|ых|их|ко|енко|чук|юк|ук|як|ян|янц|дзе|швили|ук|ець|ич|ович|евич|ский|ого|ову|еву|ину|овым|евым|иным|овой|евой|иной|ове|еве|ине|ські?й|ськ[аоу]\w{0,3}|цьк\w{1,4}|оглы|беков|баев|яка|чука|юка|янa|яну|ук[ау]|ена|ец|ко)")
 _CYR_PATRONYMIC = re.compile(r"[а-яіїєґ]{2,}(?:ович|евич|йович|ич|ыч|овна|евна|инична|ична|івна|ївна)(?:а|у|ем|ом|е|ы|ой|и|і|ою)?|[а-яіїєґ]{2,}(?:овны|евны|овне|евне|овну|евну|овной|евной|івни|івні|івну|івною)")
-_PATRONYMIC_ALONE = re.compile(r"(?:александр|алексе|анатол|андре|аркад|борис|васил|виктор|виталь|владимир|геннад|георг|григор|дмитри|евгень|иван|игор|константин|леонид|макар|максим|михал|михайл|михаил|никола|олег|павл|петр|палыч|роман|серге|степан|тимофе|федор|юрь|яковл|ильин|кузьм|валер|вячеслав|станислав|сан|пал)(?:ович|евич|ьевич|ич|ыч|ьич|овна|евна|ьевна|инична)(?:а|у|ем|ом|е|ы|ой)?|палыч\w?|саныч\w?|михалыч\w?|иваныч\w?|семеныч\w?|кузьмич\w?|ильич\w?|никитич\w?|степаныч\w?")
+_PATRONYMIC_STEMS = "александр алексе анатоль андре аркадь борис васильь василь виктор виталь владимир геннадь георг григорь дмитри евгень иван игор константин леонид макар максим михал михайл никола олег павл петр роман серге степан тимофе федор юрь яковл ильин кузьм валерь вячеслав станислав сан пал семен никит иль арка вад руслан тимур ренат рустам магомед ахмед".split()
+
+
+@cache
+def patronymics() -> frozenset[str]:
+    """Return patronymics in all cases, the worn-down ones too (михалыч)."""
+    endings = [e + c for e in ("ович", "евич", "ич", "ыч") for c in ("", "а", "у", "ем", "е")]
+    endings += [e + c for e in ("овн", "евн", "иничн") for c in ("а", "ы", "е", "у", "ой")]
+    return frozenset(stem + ending for stem in _PATRONYMIC_STEMS for ending in endings)
+
+
 _NOT_SURNAME = frozenset(
     """i i'm the a an and or but if is are was were will can could would should has have had do does did not no yes ok okay please thanks hi hey hello bye good happy merry
     monday tuesday wednesday thursday friday saturday sunday january february march april may june july august september october november december christmas easter birthday new year
@@ -184,8 +239,8 @@ _FAMOUS_AFTER = frozenset(
     """street avenue road university stadium airport hospital prize award park square""".split()
 )
 _FAMOUS = re.compile(
-    r"(?:elon musk|donald trump|joe biden|barack obama|taylor swift|harry potter|steve jobs|bill gates|mark zuckerberg|jeff bezos|michael jackson|cristiano ronaldo|lionel messi|albert einstein|james bond|tom cruise|brad pitt|johnny depp|justin bieber|lady gaga|ed sheeran|kanye west|tom hardy|tom hanks|jack daniels?|johnnie walker|jim beam|ben & jerry|calvin klein|marc jacobs|hugo boss|louis vuitton|coco chanel|yves saint laurent|mercedes.benz|papa john|wendys|trader joe|uncle ben|don juan|santa claus|san francisco|san diego|santa (?:monica|barbara|cruz)|st\.? ?(?:john|peter|paul|patrick)|"
-    r"alexander platz|alexanderplatz|илон маск|владимир путин|пушкин\w*|толст\w+|достоевск\w+|чехов\w*|ленин\w*|сталин\w*|гарри поттер\w*|иван грозн\w+|анна каренин\w+|евгени\w+ онегин\w*|мария кюри|лионел\w* месси|криштиан\w+|майкл\w* джексон\w*|стив\w* джобс\w*|наташ\w+ ростов\w*|василис\w+ премудр\w+|иван[- ]чай|иван[- ]царевич\w*)",
+    r"(?:elon musk|donald trump|joe biden|barack obama|taylor swift|harry potter|steve jobs|bill gates|mark zuckerberg|jeff bezos|michael jackson|thomas edison|henry ford|theodore roosevelt|abraham lincol?n|jesus christ|christ jesus|martin luther(?: king)?|nelson mandela|dr\.? seuss|noah's ark|cristiano ronaldo|lionel messi|albert einstein|james bond|tom cruise|brad pitt|johnny depp|justin bieber|lady gaga|ed sheeran|kanye west|tom hardy|tom hanks|jack daniels?|johnnie walker|jim beam|ben & jerry|calvin klein|marc jacobs|hugo boss|louis vuitton|coco chanel|yves saint laurent|mercedes.benz|papa john|wendys|trader joe|uncle ben|don juan|santa claus|san francisco|san diego|santa (?:monica|barbara|cruz)|st\.? ?(?:john|peter|paul|patrick)|"
+    r"alexander platz|alexanderplatz|илон маск|дяд\w ф[её]дор\w*|владимир путин|пушкин\w*|толст\w+|достоевск\w+|чехов\w*|ленин\w*|сталин\w*|гарри поттер\w*|иван грозн\w+|анна каренин\w+|евгени\w+ онегин\w*|мария кюри|лионел\w* месси|криштиан\w+|майкл\w* джексон\w*|стив\w* джобс\w*|наташ\w+ ростов\w*|василис\w+ премудр\w+|иван[- ]чай|иван[- ]царевич\w*)",
     re.IGNORECASE,
 )
 _STREET_BEFORE = re.compile(r"(?:ул\.?|улиц\w+|проспект\w*|пр-т|пер\.|площад\w+|метро|станци\w+|бульвар\w*|переул\w+|наб\w*|м\.|calle|rue|avenida|via|rua|plaza|plac|ulica|ul\.|đường|phố|street|avenue|avenue|boulevard|piazza|praça|station|metro|santa|san|saint|são|sankt|st\.|hotel|café|bar)\s+$", re.IGNORECASE)
@@ -230,7 +285,7 @@ def _polish(name: str) -> dict[str, str]:
         soft = stem[-1:] in "ijl" or stem.endswith(("si", "zi", "ci", "ni"))
         return {"gen": stem + ("i" if not stem.endswith("i") and (soft or stem[-1:] in "kg") else "" if stem.endswith("i") else "y"), "acc": stem + "ę", "ins": stem + "ą", "voc": stem + "o", "dat": (stem[:-1] + "ce" if stem.endswith("k") else stem + "ie")}
     if name.endswith("ek"):
-        stem = name[:-2] + "k"
+        stem = name[:-4] + "śk" if name.endswith("siek") else name[:-2] + "k"
         return {"gen": stem + "a", "dat": stem + "owi", "ins": stem + "iem", "voc": stem + "u"}
     if name.endswith(("y", "i", "o", "e")):
         return {}
@@ -252,7 +307,7 @@ def surnames() -> frozenset[str]:
 _CJK_SURNAMES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪田任姜范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚张劉陳楊趙黃吳孫馬羅鄭謝韓馮蕭許鄧蘇盧蔣賈葉閻鐘譚鄒陸顧萬錢湯喬賀賴龔"
 _CJK_GIVEN = "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华玉兰红梅建国文辉宇浩然子轩涵梓欣怡雨佳俊豪思琪晓东海燕婷雪琳璐倩颖莹萍鹏飞鑫凯博晨阳睿哲志远天乐诗韵嘉慧美玲淑珍志强国庆春秋冬夏月星云峰波斌林森龙虎家豪振兴立德才福荣昌盛小大新一心如意安康宁瑞祥"
 _CJK_NAME = re.compile(
-    rf"(?P<full>(?:[{_CJK_SURNAMES}]|欧阳|司马|上官|诸葛)[{_CJK_GIVEN}]{{1,2}})(?=$|[^\u4e00-\u9fff]|的|说|是|在|和|跟|给|把|去|来|让|叫|找|说|问|也|都|会|要|有|了|今|明|昨|你|我|他|她|老师|先生|女士|小姐|阿姨|叔叔|医生|同学|经理|电话|手机|生日|家|吗|吧|呢|啊|打|请|收|到|,|，)"
+    rf"(?P<full>(?:[{_CJK_SURNAMES}]|欧阳|司马|上官|诸葛)[{_CJK_GIVEN}]{{1,2}})(?=$|[^\u4e00-\u9fff]|的|一|起|们|说|是|在|和|跟|给|把|去|来|让|叫|找|说|问|也|都|会|要|有|了|今|明|昨|你|我|他|她|老师|先生|女士|小姐|阿姨|叔叔|医生|同学|经理|电话|手机|生日|家|吗|吧|呢|啊|打|请|收|到|,|，)"
     rf"|(?P<short>(?:小|老|阿)[{_CJK_SURNAMES}{_CJK_GIVEN}])(?=$|[^\u4e00-\u9fff]|的|说|在|和|跟|给|去|来|让|找|问|也|会|要|今|明|昨|你|我|他|她|吗|吧|呢|啊|打|请|电话|生日)"
     rf"|(?P<titled>[{_CJK_SURNAMES}][\u4e00-\u9fff]{{0,2}})(?=老师|先生|女士|小姐|阿姨|叔叔|医生|同学|经理|总(?![是共结的会])|师傅|大爷|大妈)"
     rf"|(?:叫|我是|找|姓名[:：]?|联系人[:：]?|收件人[:：]?|名字是)(?P<called>[{_CJK_SURNAMES}][\u4e00-\u9fff]{{1,2}})(?=$|[^\u4e00-\u9fff]|的|吗|吧|啊|呢|说|在)"
@@ -268,14 +323,20 @@ _VI_CUE = re.compile(r"(?:với|cho|của|gặp|gọi|hỏi|nhắn|thấy|là|v�
 _VI_STREET = re.compile(r"(?:đường|phố|quận|phường|q\.|p\.|tp\.?|ngõ|hẻm|chợ|cầu|hồ|trường|công viên|bệnh viện|ga|số \d+|\d)\s*$", re.IGNORECASE)
 
 
+_AND = frozenset("and & и y e et und i ve и та й con с with und avec mit".split())
+
+
 class ChatNameRecognizer(ChatRecognizer):
     """People's names."""
 
     wake = Wake.NAME | Wake.TITLE | Wake.CJK
     entities = (Entity.PERSON,)
 
-    def __init__(self, people: Sequence[KnownPerson] = (), *, has_lists: bool = True) -> None:
+    def __init__(
+        self, people: Sequence[KnownPerson] = (), *, has_lists: bool = True, is_careful: bool = True
+    ) -> None:
         super().__init__()
+        self._is_careful = is_careful
         self._known = known_forms(p for p in people if p.choice is not ContactChoice.ALLOW)
         self._allowed = known_forms(p for p in people if p.choice is ContactChoice.ALLOW)
         self._has_lists = has_lists
@@ -288,12 +349,15 @@ class ChatNameRecognizer(ChatRecognizer):
             yield from self._vietnamese(norm)
         names = lexicon()
         spans: list[tuple[int, int]] | None = None
-        done = -1
+        done = -9
         is_loud = norm.isupper()
+        is_careful = self._is_careful and is_english_or_unknown(view)
         for i, word in enumerate(words):
             key = word.replace("ё", "е") if "ё" in word else word
             person = self._known.get(key)
             form = names.get(key) if self._has_lists and person is None else None
+            if form is None and person is None and self._has_lists and not key.isascii() and key[0] < "\u0400":
+                form = names.get(unaccent(key))
             if person is None and form is None or i <= done or key in self._allowed:
                 continue
             if spans is None:
@@ -302,12 +366,16 @@ class ChatNameRecognizer(ChatRecognizer):
                     return
             start, end = spans[i]
             is_capital = norm[start].isupper() and not is_loud
+            if person is None and not is_capital and key[0] < "\u0400" and (is_loud or is_careful and key not in _COMMONLY_NAMES):
+                continue
             rule = ""
             if person is not None:
                 if key not in AMBIGUOUS and key not in TRIGGERS_BUT_NAMES or is_capital or self._is_cued(norm, start, end):
                     rule = "name.contact"
             elif form is not None:
-                rule = self._rule(norm, start, end, key, form, is_capital, view, words, spans, i)
+                rule = self._rule(norm, start, end, key, form, is_capital, view, words, spans, i, is_careful)
+            if not rule and form is not None and is_capital and i == done + 2 and words[i - 1] in _AND:
+                rule = "name.and"
             if rule:
                 first, last = self._extend(norm, words, spans, i, is_cyrillic=key[0] >= "\u0400")
                 done = last
@@ -315,12 +383,12 @@ class ChatNameRecognizer(ChatRecognizer):
         if self._has_lists:
             yield from self._alone(view, names)
 
-    def _rule(self, norm: str, start: int, end: int, key: str, form: NameForm, is_capital: bool, view: View, words: list[str], spans: list[tuple[int, int]], i: int) -> str:
-        if _FAMOUS.search(norm) and any(m.start() <= start < m.end() for m in _FAMOUS.finditer(norm)) or _STREET_BEFORE.search(norm[:start][-16:]):
+    def _rule(self, norm: str, start: int, end: int, key: str, form: NameForm, is_capital: bool, view: View, words: list[str], spans: list[tuple[int, int]], i: int, is_careful: bool) -> str:
+        if any(m.start() <= start < m.end() for m in _FAMOUS.finditer(norm, max(0, start - 20), end + 20)) or _STREET_BEFORE.search(norm[:start][-16:]):
             return ""
         if start and norm[start - 1] in "@#/_.-" and norm[start - 1 : start] != "-" or end < len(norm) and norm[end] in "@_/" or norm[end : end + 1] == "." and norm[end + 1 : end + 2].isalpha() and norm[end + 1 : end + 2].islower():
             return ""
-        is_start = _SENTENCE_START.search(norm[:start]) is not None
+        is_start = _SENTENCE_START.search(norm[max(0, start - 12) : start]) is not None and (start <= 12 or _SENTENCE_END.search(norm[:start]) is not None)
         if key[0] >= "\u0400":
             if form.case == "voc":
                 is_called = bool(re.match(r"[,!]", norm[end:]) or re.search(r",\s*$", norm[:start]) and re.match(r"[\s,!?.]*$|[,!?]", norm[end:]))
@@ -329,40 +397,57 @@ class ChatNameRecognizer(ChatRecognizer):
                 return "name.list"
             if is_capital and (not is_start or self._has_neighbour(norm, words, spans, i) or norm[end : end + 1] == "," or len(words) == 1):
                 return "name.list"
-            if not is_capital and form.case in ("nom", "gen", "dat", "ins", "acc") and (_CYR_CUE.search(norm[:start]) and form.base == key and key not in _NEVER_LOWER or self._has_neighbour(norm, words, spans, i)):
+            if not is_capital and form.case in ("nom", "gen", "dat", "ins", "acc") and (_CYR_CUE.search(norm[max(0, start - 24) : start]) and form.base == key and key not in _NEVER_LOWER or self._has_neighbour(norm, words, spans, i)):
                 return "name.cued"
             if is_capital and is_start and key not in _NEVER_LOWER and len(key) > 2 and form.case == "nom":
                 return "name.list"
             return ""
         if form.language == "vi":
             return ""
-        if is_capital:
-            if key not in AMBIGUOUS:
-                if len(key) <= 2:
-                    return ""
-                return "name.list"
-            if self._has_neighbour(norm, words, spans, i) and not is_start:
-                return "name.list"
-            if _STRONG_CUE.search(norm[:start]) or (not is_start and _CUE_BEFORE.search(norm[:start]) and not _is_title_case(words, spans, norm)):
+        before, after = norm[max(0, start - 32) : start], norm[end:]
+        if after[:2] in ("'t", "'m"):
+            return ""
+        is_ambiguous = key in AMBIGUOUS
+        if not is_capital:
+            if norm.isupper():
+                return ""
+            if is_ambiguous or len(key) < 4 or view.lang in ("pl", "tr") and form.language not in ("pl", "tr"):
+                return "name.cued" if key in _COMMONLY_NAMES and not is_careful and _STRONG_CUE.search(before) else ""
+            if is_careful:
+                return "name.cued" if key in _COMMONLY_NAMES and _LOWER_CUE.search(before) else ""
+            if _STRONG_CUE.search(before) or _CUE_BEFORE.search(before) and (key in _COMMONLY_NAMES or not norm.isascii()):
                 return "name.cued"
-            if not is_start and re.match(r"'s\b|[,!?]|$", norm[end:]) and len(key) > 2 and key not in _PLACES:
+            return ""
+        if len(key) <= 2 and key.isascii():
+            return ""
+        has_neighbour = self._has_neighbour(norm, words, spans, i)
+        if is_careful:
+            if is_ambiguous:
+                if has_neighbour and not is_start and key in _COMMONLY_NAMES and key not in _PLACES or _KIN_CUE.search(before):
+                    return "name.cued"
+                return ""
+            if _is_title_case(words, spans, norm) and not has_neighbour or norm[start:end].isupper():
+                return ""
+            if has_neighbour or _CAREFUL_CUE.search(before):
                 return "name.list"
-            if is_start and re.match(r",| (?:said|says|told|called|asked|is|was|wants|will|dice|viene|quiere|dit|vient|a dit|sagt|kommt|hat|disse|vem|dice|ha|mówi|przyjdzie|dedi|geldi)\b", norm[end:]) and len(key) > 2 and key not in _PLACES and key in _COMMONLY_NAMES:
+            if re.match(r"'s (?!gonna|going|not|a\b|in\b|coming|here|so\b|on\b|at\b)\w|'s$", after) or re.match(r"and [A-Z]", after.lstrip()) and words[i + 2 : i + 3] and words[i + 2] in lexicon():
+                return "name.list"
+            if is_start and re.match(r" (?:is|was) (?:my|our|coming|getting|moving|pregnant|sick|leaving|late)\b| (?:just )?(?:called|texted|broke|told|moved|invited|lives|works|married|dumped)\b", after):
                 return "name.list"
             return ""
-        if key in AMBIGUOUS or len(key) < 4:
-            return "name.cued" if key in _COMMONLY_NAMES and _STRONG_CUE.search(norm[:start]) else ""
-        if _STRONG_CUE.search(norm[:start]):
+        if not is_ambiguous:
+            return "name.list"
+        if has_neighbour and (not is_start or key in _COMMONLY_NAMES):
+            return "name.list"
+        if _STRONG_CUE.search(before) or not is_start and _CUE_BEFORE.search(before) and not _is_title_case(words, spans, norm) and key not in _PLACES and view.lang != "de":
             return "name.cued"
-        if form.language not in ("en",) and not norm.isascii() and _CUE_BEFORE.search(norm[:start]):
-            return "name.cued"
-        if _CUE_BEFORE.search(norm[:start]) and key in _COMMONLY_NAMES:
-            return "name.cued"
+        if is_start and re.match(r",|'|’| (?:said|says|told|called|asked|is|was|wants|will|dice|viene|quiere|llamó|no viene|dit|vient|a dit|a appelé|sagt|kommt|hat|disse|vem|ligou|dice|arriva|ha|mówi|przyjdzie|dzwoni\w*|nie|dedi|geldi|aradı|geliyor|arıyor|hasta|teyze|abla|abi|bey|hanım)(?!\w)", after) and len(key) > 2 and key not in _PLACES and key not in _HARD_WORDS:
+            return "name.list"
         return ""
 
     @staticmethod
     def _is_cued(norm: str, start: int, end: int) -> bool:
-        return bool(_CUE_BEFORE.search(norm[:start]) or _CYR_CUE.search(norm[:start]) or re.match(r"[,!]|'s\b", norm[end:]))
+        return bool(_CUE_BEFORE.search(norm[max(0, start - 24) : start]) or _CYR_CUE.search(norm[max(0, start - 24) : start]) or re.match(r"[,!]|'s\b", norm[end:]))
 
     @staticmethod
     def _has_neighbour(norm: str, words: list[str], spans: list[tuple[int, int]], i: int) -> bool:
@@ -418,7 +503,8 @@ class ChatNameRecognizer(ChatRecognizer):
         first = i
         if is_cyrillic and i and norm[spans[i - 1][1] : spans[i][0]] == " ":
             word = words[i - 1]
-            if fold(word) in surnames() and norm[spans[i - 1][0]].isupper():
+            is_surname = fold(word) in surnames() or bool(_CYR_SURNAME.fullmatch(word)) and len(word) > 4 and norm[spans[i][0]].isupper() and word not in _CYR_NOT_SURNAME
+            if is_surname and norm[spans[i - 1][0]].isupper():
                 first = i - 1
         elif i and norm[spans[i - 1][1] : spans[i][0]] == " " and words[i - 1] in self._known:
             first = i - 1
@@ -431,10 +517,12 @@ class ChatNameRecognizer(ChatRecognizer):
             for word, (start, end) in zip(view.words, view.tokens_at, strict=True):
                 if word[0] < "\u0400" or len(word) < 5:
                     continue
-                if _PATRONYMIC_ALONE.fullmatch(word.replace("ё", "е")):
+                if word in patronymics():
                     yield Hit(start, end, Entity.PERSON, 0.6, "name.patronymic")
-                elif norm[start].isupper() and not norm.isupper() and fold(word) in surnames() and not _STREET_BEFORE.search(norm[:start][-16:]) and not _FAMOUS.fullmatch(word) and fold(word) not in _CYR_NOT_ALONE:
+                elif norm[start].isupper() and not norm.isupper() and (fold(word) in surnames() or _CYR_SURNAME.fullmatch(word) and is_surname_form(word)) and not _STREET_BEFORE.search(norm[:start][-16:]) and not _FAMOUS.fullmatch(word) and fold(word) not in _CYR_NOT_ALONE:
                     yield Hit(start, end, Entity.PERSON, 0.6, "name.surname")
+        if not view.wake & Wake.TITLE:
+            return
         for match in _TITLED.finditer(norm):
             if match["name"].split()[0].lower() not in _NOT_SURNAME:
                 yield Hit(match.start("name"), match.end("name"), Entity.PERSON, 0.6, "name.titled")
@@ -514,6 +602,20 @@ def known_forms(people: Iterable[KnownPerson]) -> dict[str, str]:
                         if case != "voc" and len(written) > 2:
                             out.setdefault(written, person.person_id)
     return out
+
+
+@cache
+def _morphology() -> Any:
+    import pymorphy3
+
+    return pymorphy3.MorphAnalyzer(lang="ru")
+
+
+@lru_cache(maxsize=16384)
+def is_surname_form(word: str) -> bool:
+    """Return whether pymorphy3's dictionary knows `word` (lower case) as a surname before anything else."""
+    parses = _morphology().parse(word)
+    return bool(parses) and "Surn" in parses[0].tag
 
 
 @lru_cache(maxsize=65536)

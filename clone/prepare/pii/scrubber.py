@@ -18,7 +18,7 @@ from clone.prepare.pii.base import ChatRecognizer
 from clone.prepare.pii.contact import ChatEmailRecognizer, ChatNetworkRecognizer, ChatPhoneRecognizer, ChatUsernameRecognizer
 from clone.prepare.pii.documents import ChatBirthDateRecognizer, ChatDocumentRecognizer, ChatPlateRecognizer
 from clone.prepare.pii.money import ChatBankRecognizer, ChatCardRecognizer, ChatWalletRecognizer
-from clone.prepare.pii.names import ChatNameRecognizer, known_forms, lexicon, surnames
+from clone.prepare.pii.names import ChatNameRecognizer, known_forms, lexicon, patronymics, surnames
 from clone.prepare.pii.replace import Replacer
 from clone.prepare.pii.secrets import (
     ChatCodeRecognizer,
@@ -29,7 +29,7 @@ from clone.prepare.pii.secrets import (
     answers,
     asks_for,
 )
-from clone.prepare.pii.types import ContactChoice, Entity, Finding, KnownPerson, PiiSettings, Scrubbed
+from clone.prepare.pii.types import ContactChoice, Entity, Finding, KnownPerson, Names, PiiSettings, Scrubbed
 from clone.prepare.pii.view import LANGUAGE, WORD, ChatNlpEngine, View, lower
 from clone.prepare.pii.words import TRIGGERS, Wake
 
@@ -142,18 +142,23 @@ class Scrubber:
             ChatUsernameRecognizer(),
             ChatBirthDateRecognizer(),
             ChatAddressRecognizer(),
-            ChatNameRecognizer(self._people),
+            ChatNameRecognizer(
+                self._people,
+                has_lists=settings.names is not Names.CONTACTS,
+                is_careful=settings.names is Names.CAREFUL,
+            ),
         ]
         forms = known_forms(p for p in self._people if p.choice is not ContactChoice.ALLOW)
         self._triggers = dict(TRIGGERS)
-        for name in (*lexicon(), *surnames(), *forms):
-            self._triggers[name] = self._triggers.get(name, 0) | int(Wake.NAME)
+        known = forms if settings.names is Names.CONTACTS else (*lexicon(), *surnames(), *patronymics(), *forms)
+        for name in known:
+            self._triggers[name] = self._triggers.get(name, 0) | Wake.NAME
         self.registry = RecognizerRegistry(recognizers=list(self.recognizers), supported_languages=[LANGUAGE])
         self.analyzer = AnalyzerEngine(
             registry=self.registry, nlp_engine=ChatNlpEngine(self._triggers), supported_languages=[LANGUAGE]
         )
         self._entities = [str(e) for e in Entity if e not in settings.ignore]
-        self._plan = [(int(r.wake), r) for r in self.recognizers]
+        self._plan = [(r.wake, r) for r in self.recognizers]
         self.replacer = Replacer(self._key, self._people, forms)
         self._allow = frozenset(lower(a) for a in settings.allow)
         self._allow_handles = frozenset(
@@ -171,23 +176,24 @@ class Scrubber:
     ) -> list[Finding]:
         """Return what is personal in one message, sorted, without overlaps; offsets are code points of `text`.
 
-        `before` and `after` are neighbours of the same chat, nearest last and nearest first. `lang` is not needed and
-        only there for callers that know it.
+        `before` and `after` are neighbours of the same chat, nearest last and nearest first. `lang` is what the chat is
+        written in, where known (ISO 639-1): it decides which words are names.
         """
         texts = [*before[-self.settings.n_neighbours :], text, *after[: self.settings.n_neighbours]]
-        return list(self.find_chat(texts)[min(len(before), self.settings.n_neighbours)])
+        return list(self.find_chat(texts, lang=lang)[min(len(before), self.settings.n_neighbours)])
 
-    def find_chat(self, texts: Sequence[str]) -> list[tuple[Finding, ...]]:
+    def find_chat(self, texts: Sequence[str], *, lang: str | None = None) -> list[tuple[Finding, ...]]:
         """Return the findings of each message of one chat, in order. Raises what a recognizer raises."""
         found, asked = [], []
+        lang = guess_language(texts) if lang is None else lang
         for text in texts:
-            findings, asks = self._look(text)
+            findings, asks = self._look(text, lang)
             found.append(findings)
             asked.append(asks)
         self._ask_neighbours(texts, found, asked)
         return found
 
-    def _look(self, text: str) -> tuple[tuple[Finding, ...], int]:
+    def _look(self, text: str, lang: str) -> tuple[tuple[Finding, ...], int]:
         """Return one message's findings, and whether it speaks of a password or code without giving one."""
         if not text:
             return (), 0
@@ -195,7 +201,7 @@ class Scrubber:
             raise ValueError("message too long")
         if not text.isascii():
             text.encode()  # lone surrogates raise here
-        view = View(text, self._triggers)
+        view = View(text, self._triggers, lang)
         wake = view.wake
         raw: list[Finding] = []
         if wake:
@@ -270,9 +276,10 @@ class Scrubber:
         found: list[tuple[Finding, ...]] = []
         asked: list[int] = []
         failed: set[int] = set()
+        lang = guess_language(texts)
         for i, text in enumerate(texts):
             try:
-                findings, asks = self._look(text)
+                findings, asks = self._look(text, lang)
             except Exception:  # noqa: BLE001 - fail closed, and say nothing of the text
                 failed.add(i)
                 findings, asks = (), 0
@@ -313,6 +320,38 @@ class Scrubber:
     def pseudonym(self, person_id: str) -> str:
         """Return the one name that stands for a contact everywhere."""
         return self.replacer.pseudonym(person_id)
+
+
+_FUNCTION_WORDS = {
+    "en": "the and you is to it that of in are was not have for what so just with but my",
+    "es": "que el los las por para una mi no es de pero como con muy eso está qué y en",
+    "fr": "le les des est pas une je tu et que pour dans avec mais mon c'est ça il on qui",
+    "de": "das ist und nicht ich du wir mit der die auf für ein aber auch was ja noch mal zu",
+    "pt": "que não uma você com para por mas meu minha eu isso tá muito está de vc bem",
+    "it": "che non il di per una sono ma con mi ho è anche come gli del ci della ti",
+    "pl": "nie jest się na to że co jak ale mam tak już czy mi dla będzie od jestem",
+    "tr": "bir bu ve ne ben sen çok da de var yok ama için mi değil evet gibi daha olur",
+    "vi": "là không em anh có cho của và đi với mà rồi này thì chị được ạ gì",
+}
+_LANGUAGE_OF: dict[str, list[str]] = {}
+for _language, _words in _FUNCTION_WORDS.items():
+    for _word in _words.split():
+        _LANGUAGE_OF.setdefault(_word, []).append(_language)
+
+
+def guess_language(texts: Sequence[str]) -> str:
+    """Return the Latin-script language most of a chat is in by its function words, "" where too few tell."""
+    counts: dict[str, float] = {}
+    n = 0
+    for text in texts[:: max(1, len(texts) // 400)]:
+        for word in WORD.findall(text.lower()):
+            for language in _LANGUAGE_OF.get(word, ()):
+                counts[language] = counts.get(language, 0) + 1 / len(_LANGUAGE_OF[word])
+                n += 1
+    if n < 20:
+        return ""
+    best = max(counts, key=lambda k: counts[k])
+    return best if counts[best] > 0.5 * sum(counts.values()) else ""
 
 
 def _overlaps(finding: Finding, others: Iterable[Finding]) -> bool:
