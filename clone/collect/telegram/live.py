@@ -28,7 +28,7 @@ from clone.collect.telegram.dialogs import Found, Scope, choose, find_lost_users
 from clone.collect.telegram.history import History, Page
 from clone.collect.telegram.parse import SOURCE, account_of, full_name, parse_message
 from clone.collect.telegram.reading import RAW_FORMAT
-from clone.errors import DataError
+from clone.errors import DataError, SourceError
 from clone.records import Account, Chat, ChatKind, Person
 
 EDIT_WINDOW = timedelta(hours=48)  # how long Telegram lets a message between people be edited
@@ -84,11 +84,12 @@ class DialogReport:
 
 @dataclass(frozen=True, slots=True)
 class LiveReport:
-    """What a run did. `n_calls` counts requests to Telegram."""
+    """What a run did. `n_calls` counts requests to Telegram, `n_forgotten` dialogs that `clone forget` keeps out."""
 
     account: Account
     dialogs: tuple[DialogReport, ...]
     n_calls: int
+    n_forgotten: int = 0
 
     @property
     def is_complete(self) -> bool:
@@ -211,7 +212,13 @@ class _Run:
         dialogs = await list_dialogs(self.line)
         dialogs = await find_lost_users(self.line, dialogs, self._known_hash)
         wanted = choose(self.account, dialogs, scope, self._known_chat)
-        chosen = [found for found in wanted if not self.archive.is_forgotten(found.chat)]
+        is_out = [await self.store(self.archive.is_forgotten, found.chat) for found in wanted]
+        chosen = [found for found, is_forgotten in zip(wanted, is_out, strict=True) if not is_forgotten]
+        if scope.only and any(is_out):
+            raise SourceError(
+                f"{wanted[is_out.index(True)].chat.chat_id} was forgotten, and stays out.",
+                "clone forget --undo lets a forgotten contact be collected again.",
+            )
         await self.store(self._put_chats, chosen)
         states = [await self.store(self.archive.dialog, found.chat) for found in chosen]
         n_new = sum(state is None or not state.is_walked for state in states)
@@ -226,7 +233,7 @@ class _Run:
             await self.line.finish_takeout()
         if is_first:
             await self.store(self.archive.remember, first_key, self.now().isoformat())
-        return LiveReport(self.account, tuple(reports), self.line.n_calls)
+        return LiveReport(self.account, tuple(reports), self.line.n_calls, sum(is_out))
 
     async def _resume_takeout(self) -> None:
         key = f"telegram.takeout.{self.account.account_id}"
