@@ -385,9 +385,11 @@ class Archive:
     def _put_edit(self, row: _Row, raw: bytes | None, format_pk: int) -> int:
         pk, message_id, text, kind, edited_at = row[0], row[1], row[4], row[5], row[7]
         changed = self._db.execute(
-            """SELECT 1 FROM messages WHERE chat_pk = ? AND message_id = ? AND text NOT IN ('', ?)
-            AND coalesce(edited_at, 0) <= coalesce(?, 0)""",
-            (pk, message_id, text, edited_at),
+            """SELECT 1 FROM messages WHERE chat_pk = ?1 AND message_id = ?2 AND (
+              (text NOT IN ('', ?3) AND coalesce(edited_at, 0) <= coalesce(?4, 0))
+              OR (coalesce(edited_at, 0) < coalesce(?4, 0) AND EXISTS (  -- the same words around something else
+                SELECT 1 FROM raws WHERE chat_pk = ?1 AND message_id = ?2 AND format_pk = ?5 AND raw <> ?6)))""",
+            (pk, message_id, text, edited_at, format_pk, raw),
         ).fetchone()
         if not changed:
             return 0

@@ -94,6 +94,19 @@ def test_an_edit_in_the_window_becomes_a_version_and_the_old_text_is_kept(
     assert b"first words" in versions[0][2]
 
 
+def test_another_photo_under_the_same_words_is_an_edit_too(collector: Collector, account: Account) -> None:
+    recent = account.add_message(2001, "look", media=t.MessageMediaPhoto(), date=NOW - timedelta(hours=20))
+    collector.collect()
+    recent.media, recent.edit_date = t.MessageMediaGeo(t.GeoPoint(1.0, 2.0, 3)), NOW
+    assert collector.collect().total(lambda dialog: dialog.n_edited) == 1
+    assert collector.collect().total(lambda dialog: dialog.n_edited) == 0
+    with collector.archive() as archive:
+        last = list(archive.messages(collector.chat(2001)))[-1]
+        versions = archive._db.execute("SELECT text, kind FROM versions").fetchall()
+    assert (last.text, last.kind.value) == ("look", "location")
+    assert versions == [("look", "photo")]
+
+
 def test_a_dialog_is_left_alone_once_its_edit_window_has_closed(
     collector: Collector, server: FakeTelegram, account: Account
 ) -> None:
