@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing import get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
+from clone.errors import HardwareError
 from clone.prepare.clean import COPIED
 from clone.prepare.duplicates import Sketches, sketch
 from clone.prepare.examples import Measured, build_examples
@@ -294,12 +298,30 @@ class Crew:
             yield from map(here, items)
             return
         waiting: deque[Future[B]] = deque()
-        for item in items:
-            waiting.append(self._pool.submit(there, item))
-            if len(waiting) >= self._n_in_flight:
+        try:
+            for item in items:
+                waiting.append(self._pool.submit(there, item))
+                if len(waiting) >= self._n_in_flight:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise HardwareError(
+                "a process of prepare was killed, most likely for want of memory.",
+                "Close other programs, or use fewer processes: clone prepare --workers 1",
+            ) from None
+
+
+def _context() -> BaseContext:
+    """Return how processes are started: never by a fork of this one, which shows progress from a thread.
+
+    On Linux they are forks of a small server that has imported Presidio once for all of them.
+    """
+    if sys.platform != "linux":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 @contextmanager
@@ -308,8 +330,7 @@ def crew(settings: Settings, n_workers: int) -> Iterator[Crew]:
     if n_workers < 2:
         yield Crew(settings, None, 1)
         return
-    # spawn: a fork of a process that shows progress from a thread can hang
-    pool = ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"), initializer=_start, initargs=(settings,))
+    pool = ProcessPoolExecutor(n_workers, mp_context=_context(), initializer=_start, initargs=(settings,))
     try:
         yield Crew(settings, pool, n_workers)
     finally:

@@ -14,7 +14,8 @@ import shutil
 import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,7 @@ from clone.prepare.source import Seen, Source
 from clone.prepare.split import balance_contacts, choose_validation
 from clone.recipe import PrepareRecipe
 from clone.records import StepCount
-from clone.workspace import Workspace, hash_file, make_private_folder, write_atomically
+from clone.workspace import Workspace, disk_error, hash_file, make_private_folder, write_atomically
 
 SCHEMA = 1
 MAX_FAILED_SHARE = 0.001  # of the messages, beyond which nothing is written
@@ -103,10 +104,7 @@ def prepare(
         }
         if not force and (kept := _kept_report(folder, manifest)):
             return kept
-        for left in folder.glob(".work.*"):  # of a run that was killed; it holds messages
-            shutil.rmtree(left, ignore_errors=True)
-        work = Path(tempfile.mkdtemp(prefix=".work.", dir=folder))
-        try:
+        with _work_folder(folder) as work:
             settings = Settings(
                 folder=work,
                 tokenizer=tokenizer.path,
@@ -120,9 +118,21 @@ def prepare(
             on_progress("writing", 0, None)
             page = render_page(name, report, recipe.model_dump())
             _write(folder, manifest, report, page, partial(_copy_sessions, work, built, choice))
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     return report
+
+
+@contextmanager
+def _work_folder(folder: Path) -> Iterator[Path]:
+    """Yield a private folder for what lies between the passes, and remove it with all that is in it."""
+    for left in folder.glob(".work.*"):  # of a run that was killed; it holds messages
+        shutil.rmtree(left, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(prefix=".work.", dir=folder))
+    try:
+        yield work
+    except OSError as error:
+        raise disk_error(error, work) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _kept_report(folder: Path, manifest: Mapping[str, object]) -> PrepareReport | None:
