@@ -149,6 +149,8 @@ class Archive:
                 f"there is a passphrase, and {path.name} is not encrypted.",
                 "clone collect --encrypt encrypts it; or unset CLONE_PASSPHRASE.",
             )
+        if not passphrase and is_encrypted(path):
+            raise _no_passphrase_for(path)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives -wal and -shm the mode of the file
         path.chmod(0o600)
@@ -164,9 +166,7 @@ class Archive:
         if is_encrypted(path):
             passphrase = passphrase or _ask_passphrase(False)
             if not passphrase:
-                raise DataError(
-                    f"{path.name} is encrypted (or damaged), and there is no passphrase.", "Set CLONE_PASSPHRASE."
-                )
+                raise _no_passphrase_for(path)
         else:
             passphrase = None
         archive = cls(_connect(path, passphrase), path)
@@ -506,7 +506,7 @@ class Archive:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.OperationalError as error:
+        except self._driver.OperationalError as error:
             raise DataError(
                 "the archive could not be written anew: what was removed is no longer in use, but still on the disk.",
                 "Free as much space as the archive takes, and run the same command again.",
@@ -697,6 +697,10 @@ def _no_passphrase(is_new: bool) -> str | None:
 
 
 _ask_passphrase: Callable[[bool], str | None] = _no_passphrase
+
+
+def _no_passphrase_for(path: Path) -> DataError:
+    return DataError(f"{path.name} is encrypted (or damaged), and there is no passphrase.", "Set CLONE_PASSPHRASE.")
 
 
 def _sqlcipher() -> Any:

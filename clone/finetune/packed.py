@@ -19,8 +19,12 @@ from torch.utils.checkpoint import checkpoint
 from clone.finetune.rows import PackedBatch
 from clone.lm.model import Block, Heads, Rope, Transformer, attend_within
 
-HEAD_CHUNK = 2048  # graded tokens whose logits stand in memory at once
 _DOCUMENTS_STEP = 128  # offsets are padded to a multiple, so that a compiled block meets few shapes
+
+
+def head_chunk(checkpointing: bool) -> int:
+    """Return how many graded tokens' logits stand in memory at once."""
+    return 512 if checkpointing else 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,8 @@ class PackedModel(nn.Module):
     def head_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Return the summed cross entropy of hidden states (N, C) against labels (N,), in chunks."""
         total = hidden.new_zeros((), dtype=torch.float32)
-        for states, targets in zip(torch.split(hidden, HEAD_CHUNK), torch.split(labels, HEAD_CHUNK), strict=True):
+        size = head_chunk(self.checkpointing)
+        for states, targets in zip(torch.split(hidden, size), torch.split(labels, size), strict=True):
             if torch.is_grad_enabled():
                 total = total + checkpoint(self._head, self.model, states, targets, use_reentrant=False)
             else:

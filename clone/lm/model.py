@@ -45,12 +45,14 @@ class Linear(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, has_bias: bool) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_out, n_in), requires_grad=False)
+        self.weight: nn.Parameter | None = nn.Parameter(torch.empty(n_out, n_in), requires_grad=False)
         self.bias = nn.Parameter(torch.empty(n_out), requires_grad=False) if has_bias else None
         self.register_parameter("lora_A", None)
         self.register_parameter("lora_B", None)
         self.lora_scale = 0.0
         self.lora_dropout = 0.0
+        self.product: nn.Module | None = None  # stands in for the weight where that is kept in fewer bits
+        self.n_in, self.n_out = n_in, n_out
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.frozen(x)
@@ -63,6 +65,10 @@ class Linear(nn.Module):
 
     def frozen(self, x: Tensor) -> Tensor:
         """Return the product with the base's own weight."""
+        if self.weight is None:
+            assert self.product is not None
+            y: Tensor = self.product(x)
+            return y if self.bias is None else y + self.bias
         return F.linear(x, self.weight, self.bias)
 
 

@@ -3,16 +3,17 @@
 Comes in: an open archive and a connection that is logged in. Goes out: a report, dialog by dialog, of what is here and
 what Telegram counts. Knows nothing of terminals, files or how one logs in.
 
-A page and the cursor that says it was read are one transaction. While a page is written (in a thread of its own), the
-next one is already on its way; pages that come in during a write share the next one.
+A page and the cursor that says it was read are one transaction. The next page is on its way before this one is written,
+and the sync to disk has a thread of its own; pages that come fast share a transaction.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -32,7 +33,8 @@ from clone.records import Account, Chat, ChatKind, Person
 
 EDIT_WINDOW = timedelta(hours=48)  # how long Telegram lets a message between people be edited
 MANY_NEW_DIALOGS = 20  # more of them are worth a takeout
-PAGES_IN_HAND = 16
+PAGES_IN_HAND = 64
+COMMIT_EVERY_S = 0.2  # what a kill can cost of reading, nothing else
 EMPTY = "empty"  # the reason of a gap where Telegram itself holds nothing any more
 
 Result = TypeVar("Result")
@@ -152,13 +154,14 @@ async def collect_account(
     use_takeout: bool = True,
     now: Callable[[], datetime],
     on_progress: OnProgress = lambda step: None,
+    commit_every_s: float = COMMIT_EVERY_S,
 ) -> LiveReport:
     """Bring what is new in the dialogs of `scope` into the archive.
 
     `verify` reads everything again, takes edits of any age, and marks what Telegram no longer has. Raises LoginError
     where Telegram cannot or will not be asked; what was read until then is in the archive.
     """
-    run = _Run(archive, line, verify, now, on_progress)
+    run = _Run(archive, line, verify, now, on_progress, commit_every_s)
     try:
         return await run.collect(scope, use_takeout)
     except ComeBackLater as error:
@@ -174,9 +177,16 @@ class _Run:
     """One run over an account."""
 
     def __init__(
-        self, archive: Archive, line: Line, verify: bool, now: Callable[[], datetime], on_progress: OnProgress
+        self,
+        archive: Archive,
+        line: Line,
+        verify: bool,
+        now: Callable[[], datetime],
+        on_progress: OnProgress,
+        commit_every_s: float,
     ) -> None:
         self.archive, self.line, self.verify, self.now, self.on_progress = archive, line, verify, now, on_progress
+        self.commit_every_s = commit_every_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive")  # the archive's only user while we run
         self._people: set[str] = set()
 
@@ -198,7 +208,8 @@ class _Run:
                 await self.line.start_takeout()
         dialogs = await list_dialogs(self.line)
         dialogs = await find_lost_users(self.line, dialogs, self._known_hash)
-        chosen = choose(self.account, dialogs, scope, self._known_chat)
+        wanted = choose(self.account, dialogs, scope, self._known_chat)
+        chosen = [found for found in wanted if not self.archive.is_forgotten(found.chat)]
         await self.store(self._put_chats, chosen)
         states = [await self.store(self.archive.dialog, found.chat) for found in chosen]
         n_new = sum(state is None or not state.is_walked for state in states)
@@ -295,46 +306,34 @@ class _Run:
         return done
 
     async def _take(self, found: Found, pages: AsyncIterator[Page]) -> _Done:
-        """Write pages as they come."""
-        done, waiting, writing = _Done(), list[Page](), None
+        """Write pages as they come; what has come is written even where we are told to stop."""
+        done, writer = _Done(), _Writer(self, found.chat)
         n_read, n_before = 0, 0 if self.verify else await self.store(self.archive.n_messages, found.chat)
         try:
             async with aclosing(pages) as stream:  # type: ignore[type-var]
                 async for page in stream:
-                    done.note(page)
+                    done.note(page, keeps_ids=self.verify)
                     n_read += len(page.messages) + len(page.empty) + len(page.gaps)
                     n_messages = None if done.n_server is None else max(n_read, done.n_server - n_before)
                     self.on_progress(replace(self._step, n_read=n_read, n_messages=n_messages))
-                    if not (page.messages or page.empty or page.gaps):
-                        continue
-                    waiting.append(page)
-                    if writing is not None and (writing.done() or len(waiting) >= PAGES_IN_HAND):
-                        done.count += await _settled(writing)
-                        writing = None
-                    if writing is None:
-                        batch, waiting = waiting, []
-                        writing = asyncio.ensure_future(self.store(self._put_pages, found.chat, batch))
-        finally:  # Ctrl-C saves what has come
-            if writing is not None:
-                done.count += await _settled(writing)
-            if waiting:
-                done.count += await self.store(self._put_pages, found.chat, waiting)
+                    if page.messages or page.empty or page.gaps:
+                        await writer.put(page)
+        finally:
+            done.count = await writer.finish()
         return done
 
-    def _put_pages(self, chat: Chat, pages: list[Page]) -> PageCount:
-        """Write pages and how far they bring the dialog, all or nothing."""
+    def put_page(self, chat: Chat, page: Page) -> PageCount:
+        """Write a page and how far it brings the dialog. Call inside a transaction."""
         count = PageCount()
-        with self.archive.transaction():
-            for page in pages:
-                self._put_people(page.users)
-                if page.messages:
-                    messages = [(parse_message(message, chat), raw) for message, raw in page.messages]
-                    count += self.archive.put_messages(chat, messages, raw_format=RAW_FORMAT)
-                for message_id in page.empty:
-                    self.archive.put_gap(chat, message_id, EMPTY)
-                for gap in page.gaps:
-                    self.archive.put_gap(chat, gap.message_id, gap.why, gap.raw)
-                self.archive.put_cursor(chat, page.cursor)
+        self._put_people(page.users)
+        if page.messages:
+            messages = [(parse_message(message, chat), raw) for message, raw in page.messages]
+            count = self.archive.put_messages(chat, messages, raw_format=RAW_FORMAT)
+        for message_id in page.empty:
+            self.archive.put_gap(chat, message_id, EMPTY)
+        for gap in page.gaps:
+            self.archive.put_gap(chat, gap.message_id, gap.why, gap.raw)
+        self.archive.put_cursor(chat, page.cursor)
         return count
 
     def _put_people(self, users: list[Any]) -> None:
@@ -376,9 +375,11 @@ class _Done:
         self.n_server: int | None = None
         self.seen: set[int] = set()
 
-    def note(self, page: Page) -> None:
+    def note(self, page: Page, *, keeps_ids: bool) -> None:
         if page.n_server is not None:
             self.n_server = page.n_server
+        if not keeps_ids:
+            return
         self.seen.update(message.id for message, _ in page.messages)
         self.seen.update(gap.message_id for gap in page.gaps)
 
@@ -391,10 +392,58 @@ class _Done:
         return both
 
 
-async def _settled(writing: asyncio.Future[PageCount]) -> PageCount:
-    """Wait for a write, which goes on even where we are told to stop."""
-    await asyncio.wait([writing])
-    return writing.result()
+class _Writer:
+    """Writes one dialog's pages, several in a transaction where they come fast.
+
+    The sync to disk is the slow part: it runs in the archive's thread while the next pages come, and they wait for it.
+    """
+
+    def __init__(self, run: _Run, chat: Chat) -> None:
+        self._run, self._chat = run, chat
+        self._count = PageCount()
+        self._waiting: list[Page] = []
+        self._transaction: ExitStack | None = None
+        self._syncing: asyncio.Future[None] | None = None
+        self._synced_at = time.monotonic()
+
+    async def put(self, page: Page) -> None:
+        self._waiting.append(page)
+        if self._syncing is not None and not self._syncing.done() and len(self._waiting) < PAGES_IN_HAND:
+            return
+        await self._settle()
+        self._write()
+        if time.monotonic() - self._synced_at >= self._run.commit_every_s:
+            self._sync()
+
+    async def finish(self) -> PageCount:
+        await self._settle()
+        self._write()
+        self._sync()
+        await self._settle()
+        return self._count
+
+    def _write(self) -> None:
+        pages, self._waiting = self._waiting, []
+        for page in pages:
+            if self._transaction is None:
+                self._transaction = ExitStack()
+                self._transaction.enter_context(self._run.archive.transaction())
+            with ExitStack() as undo:
+                undo.push(self._transaction.__exit__)
+                self._count += self._run.put_page(self._chat, page)
+                undo.pop_all()
+
+    def _sync(self) -> None:
+        if self._transaction is not None:
+            self._syncing = asyncio.ensure_future(self._run.store(self._transaction.close))
+            self._transaction = None
+
+    async def _settle(self) -> None:
+        if self._syncing is not None:
+            await asyncio.wait([self._syncing])  # which goes on even where we are told to stop
+            self._synced_at = time.monotonic()
+            syncing, self._syncing = self._syncing, None
+            syncing.result()
 
 
 async def _only(page: Page) -> AsyncIterator[Page]:

@@ -25,46 +25,54 @@ _RU_STREET = (
 )
 _RU = re.compile(
     rf"(?<![\w])(?:(?:г\.? ?|город |м\. ?|гор\. ?)?(?-i:[А-ЯІЇЄҐ])[а-яіїєґ\-]+(?: обл\w*\.?| область)?, ?)?(?:\d{{6}}, ?)?(?:"
-    rf"{_RU_STREET} ?(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой|лет))? )?{_NAME}(?: (?!д\b|дом|кв|квартира|к\b|корп|стр|подъезд|этаж|буд\b|будинок|в\b|на\b|и\b|у\b){_NAME}){{0,3}},? ?(?:д(?:ом)?\.? ?|буд(?:инок)?\.? ?)?{_NUM}"
+    rf"{_RU_STREET}(?:(?<=\.)|(?![а-яёіїє])) ?(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой|лет))? )?(?!(?:в|на|и|у|с|к|до|от|за|по|о|для|из|не|это|где|не)\b){_NAME}(?: (?!д\b|дом|кв|квартира|к\b|корп|стр|подъезд|этаж|буд\b|будинок|в\b|на\b|и\b|у\b){_NAME}){{0,3}},? ?(?:д(?:ом)?\.? ?|буд(?:инок)?\.? ?)?{_NUM}(?!\d|\s*(?:минут|мин\b|метр|км\b|м\b|час|руб|лет|чел|год|%))"
     rf"|(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой))? )?{_NAME}(?: {_NAME})? {_RU_STREET}(?![\w]),? ?(?:д(?:ом)?\.? ?|буд\.? ?)?{_NUM}"
     rf"|{_NAME}(?: {_NAME})? (?:д(?:ом)?\.? ?)?\d{{1,3}}[а-я]?(?:/\d+)?(?: ?к(?:орп)?\.? ?\d+)?,? (?:кв(?:артира)?\.? ?)\d{{1,4}}"
+    rf"|{_NAME}(?: {_NAME})? \d{{1,3}}[а-я]?(?:/\d+)?(?:,? ?(?:подъезд|кв|квартира|корп|домофон|під'їзд)\.? ?\d+)+"
     rf"|{_NAME}(?: {_NAME})?,? \d{{1,3}}[а-я]?,? ?(?:стр(?:оение)?|корп(?:ус)?)\.? ?\d{{1,2}}(?!\w)"
     rf")(?:{_RU_PART}){{0,6}}(?:, ?(?:г\.? ?|м\. ?)?(?-i:[А-ЯІЇЄҐ])[а-яіїєґ\-]{{2,}}|, ?[а-яіїєґ]{{4,}}\s*$)?",
     re.IGNORECASE,
 )
 _RU_LIVE = re.compile(
-    rf"(?<![\w])(?:жив[уёеі]\w*|живем|прописан\w*|адрес\w*:?|мешка\w+|переехал\w*|снимаю|приезжай\w*|приходи\w*|подъезжай\w*|доставк\w+|такси|курьер\w*|заезжай\w*|едем|еду|забер\w+)(?: меня| нас| тебя| ко мне| к нам| сюда| теперь| сейчас| типа| там)?(?: на| по| с| до|:| в| -)? (?P<a>[А-Яа-яІЇЄіїє][а-яіїє\-]{{3,}}(?: [А-Яа-я][а-я\-]{{3,}})?,? \d{{1,3}}(?:[а-я](?!\w))?(?:/\d+)?(?:{_RU_PART}){{0,6}})(?!\d|:|\s*(?:руб|мин|час|лет|год|дн|раз|чел|р\b|см|км|м\b|этаж|ма[йя]|янв|фев|мар|апр|июн|июл|авг|сен|окт|ноя|дек|₽|%|утра|вечера))",
+    rf"(?<![\w])(?:жив[уёеі]\w*|живем|прописан\w*|адрес\w*:?|мешка\w+|приїжджай\w*|приїзди\w*|їду|їдь|заїжджай\w*|переехал\w*|снимаю|приезжай\w*|приходи\w*|подъезжай\w*|доставк\w+|такси|курьер\w*|заезжай\w*|едем|еду|забер\w+)(?: меня| нас| тебя| ко мне| к нам| сюда| теперь| сейчас| типа| там)?(?: на| по| с| до|:| в| к| ко| -)? (?P<a>[А-Яа-яІЇЄіїє][а-яіїє\-]{{3,}}(?: [А-Яа-я][а-я\-]{{3,}})?,? \d{{1,3}}(?:[а-я](?!\w))?(?:/\d+)?(?:{_RU_PART}){{0,6}})(?!\d|:|\s*(?:руб|мин|час|лет|год|дн|раз|чел|р\b|см|км|м\b|этаж|ма[йя]|янв|фев|мар|апр|июн|июл|авг|сен|окт|ноя|дек|₽|%|утра|вечера))",
 )
+_RU_CITY = re.compile(r"(?<!\w)(?:г\.? ?)?[А-ЯІЇЄ][а-яіїєё\-]{3,}, ?[А-ЯІЇЄ][а-яіїєё]{3,}(?: [А-ЯІЇЄ][а-яіїєё]{3,})? \d{1,3}[а-я]?(?:[/\-]\d{1,4})?(?![\w:])")
+_RU_STREETLIKE = re.compile(r"(?<![\w.,:/\-])[А-ЯІЇЄ][а-яіїєё]{2,}(?:ская|ской|скую|ская|ського|ський|ська|ської|ського|ого|ная|ной|ную|вая|вой|вую) (?:\d{1,3}[а-я]?(?:/\d+)?-\d{1,4}|\d{1,3}[а-я]?(?:[/к]\d+)?)(?![\w:\-]|[.,]\d|\s*(?:руб|мин|час|лет|год|дн|раз|чел|р\b|числ|янв|фев|мар|апр|ма[йя]|июн|июл|авг|сен|окт|ноя|дек|₽|%|сери|сезон|част|класс|групп|игр|из))")
+_RU_CAPITAL = re.compile(r"(?:дом|встреча\w+|подъезд\w*|жду|вези\w*|привез\w*|отвез\w*|забери\w*|высади\w*|останови\w*|еду|едем|буду|стою|я|офис|квартир\w+)(?: (?:у|на|к|до|возле|около|подъезда|дома))* (?P<a>[А-ЯІЇЄ][а-яіїєё]{3,}(?: [А-ЯІЇЄ][а-яіїєё]{3,})? \d{1,3}[а-я]?(?:/\d+)?)(?![\w:]|\s*(?:руб|мин|час|лет|год|дн|раз|чел|р\b|числ|янв|фев|мар|апр|ма[йя]|июн|июл|авг|сен|окт|ноя|дек|₽|%))")
 _RU_FLAT = re.compile(rf"(?<![\w])(?:д(?:ом)?|буд(?:инок)?)\.? ?{_NUM}(?:{_RU_PART}){{0,3}}?[ ,]+кв(?:артира)?\.? ?\d{{1,4}}(?:{_RU_PART}){{0,3}}", re.IGNORECASE)
 
 _EN_STREET = r"(?:Street|St|Str|Road|Rd|Avenue|Ave|Av|Lane|Ln|Drive|Dr|Court|Ct|Boulevard|Blvd|Terrace|Ter|Crescent|Cres|Close|Place|Pl|Square|Sq|Way|Highway|Hwy|Parkway|Pkwy|Grove|Gardens|Gdns|Hill|Row|Mews|Circle|Cir|Trail|Trl|Ridge|Walk|Loop|Alley|Quay|Green|Broadway|Wharf|View|Rise|Park|Path|Pike|Turnpike|Plaza|Run|Vale)"
 _EN_UNIT = r"(?:(?:Apt|Apartment|Flat|Unit|Suite|Ste|Floor|Fl|Room|Rm|Bldg|Building|Block|Blk)\.?\s*#?\s*[A-Za-z]?-?\d{0,4}[A-Za-z]?(?!\w)|#\s?\w{1,5})"
 _EN_TAIL = rf"(?:[,]?\s+{_EN_UNIT})?(?:,\s*(?!and\b|or\b|but\b|so\b)[A-Z][A-Za-z.'\-]+(?!\w)(?: [A-Z][A-Za-z.'\-]+(?!\w)){{0,2}}(?:,?\s+[A-Z]{{2}}(?![\w]))?)?(?:,?\s+[A-Z]{{2}}(?!\w))?(?:,?\s+(?:\d{{5}}(?:-\d{{4}})?|[A-Z]{{1,2}}\d[A-Z\d]? ?\d[A-Z]{{2}}))?(?:,\s*(?:USA|UK|United Kingdom|London))?"
 _EN = re.compile(
-    rf"(?<![\w$€£.,:/])(?:(?:{_EN_UNIT}),?\s+)?\d{{1,5}}[A-Za-z]?(?:[-/]\d{{1,4}})?,? (?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\.? )?(?!(?:min|mins|minutes?|hours?|am|pm|km|miles?|people|more|of|in|on|at|to|for|from|the|a|days?|times|weeks?|years?|blocks?|my|ne|your|ur|this|that|her|his|our|no|any|all|each|every|long|half|best|wrong|right|way|bless|go|get|do|see|meet|take|find|same|other|different|u|ya|one|new|lane)\b)(?:[A-Za-z0-9'’.\-]+ ){{1,3}}?{_EN_STREET}(?![\w'’])\.?(?: (?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)(?!\w))?{_EN_TAIL}",
+    rf"(?<![\w$€£.,:/])(?:(?:{_EN_UNIT}),?\s+)?\d{{1,5}}[A-Za-z]?(?:[-/]\d{{1,4}})?,? (?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\.? )?(?!(?:min|mins|minutes?|hours?|am|pm|km|miles?|people|more|of|in|on|at|to|for|from|the|a|days?|times|weeks?|years?|blocks?|my|ne|your|ur|this|that|her|his|our|no|any|all|each|every|long|half|best|wrong|right|way|bless|go|get|do|see|meet|take|find|same|other|different|u|ya|one|new|lane)\b)(?!(?i:downing street))(?:(?:[A-Za-z0-9'’.\-]+ ){{1,3}}{_EN_STREET}|Broadway)(?![\w'’])\.?(?: (?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)(?!\w))?{_EN_TAIL}",
 )
 _EN_LOWER = re.compile(
-    rf"(?<![\w$€£.,:/])\d{{1,5}}[a-z]? (?!(?:min|mins|minutes?|hours?|am|pm|km|miles?|people|more|of|in|on|at|to|for|from|the|a|days?|times|weeks?|years?|blocks?|my|ne|your|ur|this|that|her|his|our|no|any|all|each|every|long|half|best|wrong|right|way|bless|go|get|do|see|meet|take|find|same|other|different|u|ya|one|new|lane)\b)(?:[a-z'’.\-]+ ){{1,2}}?(?:street|st|road|rd|avenue|ave|lane|ln|drive|dr|court|ct|blvd|boulevard|crescent|terrace|grove|gardens|mews)(?![\w'’])(?:,?\s+(?:apt|flat|unit|suite|apartment|room)\.? ?#?\w{{1,5}})?(?:,? \w+)?(?:,? [a-z]{{2}})? ?(?:\d{{5}}|[a-z]{{1,2}}\d[a-z\d]? ?\d[a-z]{{2}})?",
+    rf"(?<![\w$€£.,:/])\d{{1,5}}[a-z]? (?!(?:min|mins|minutes?|hours?|am|pm|km|miles?|people|more|of|in|on|at|to|for|from|the|a|days?|times|weeks?|years?|blocks?|my|ne|your|ur|this|that|her|his|our|no|any|all|each|every|long|half|best|wrong|right|way|bless|go|get|do|see|meet|take|find|same|other|different|u|ya|one|new|lane|downing)\b)(?:[a-z'’.\-]+ ){{1,2}}?(?:street|st|road|rd|avenue|ave|lane|ln|drive|dr|court|ct|blvd|boulevard|crescent|terrace|grove|gardens|mews)(?![\w'’])(?:,?\s+(?:apt|flat|unit|suite|apartment|room)\.? ?#?\w{{1,5}})?(?:,? \w+)?(?:,? [a-z]{{2}})? ?(?:\d{{5}}|[a-z]{{1,2}}\d[a-z\d]? ?\d[a-z]{{2}})?",
 )
 _PO_BOX = re.compile(rf"(?<!\w)(?:P\.?\s?O\.? ?Box|PO ?box|po box|Postfach|Apartado(?: de correos)?|Casilla|BP|C\.P\.|а/я|skr(?:ytka)?\.? poczt\w*|Caixa Postal|Casella postale)\s*#?\s*\d{{2,6}}{_EN_TAIL}(?:,? \d{{4,6}}(?: [A-ZА-Я][\w\-]+)?)?(?:,? [A-ZА-Я][\w\-]+ ?\d{{0,6}})?", re.IGNORECASE)
 
 _ROMANCE_STREET = (
-    r"(?:c/|c\.|calle|cl\.|avenida|avda\.?|av\.?|plaza|pza\.?|pl\.|paseo|p[ºo]\.?|carrera|cra\.?|camino|carretera|ctra\.?|ronda|traves[ií]a|urb\.?|urbanización|pasaje|glorieta|cuesta|rambla|callejón|calz\.?|calzada|"
+    r"(?:c/|c\.|carrer|passeig|plaça|rúa|calle|cl\.|avenida|avda\.?|av\.?|plaza|pza\.?|pl\.|paseo|p[ºo]\.?|carrera|cra\.?|camino|carretera|ctra\.?|ronda|traves[ií]a|urb\.?|urbanización|pasaje|glorieta|cuesta|rambla|callejón|calz\.?|calzada|"
     r"rue|avenue|ave|boulevard|bd\.?|blvd|allée|allee|impasse|chemin|quai|place|cours|route|square|passage|faubourg|résidence|résid\.?|sentier|villa|"
     r"via|viale|v\.le|piazza|p\.zza|p\.za|corso|c\.so|vicolo|largo|strada|piazzale|lungomare|contrada|salita|"
     r"rua|r\.|travessa|tv\.|alameda|praça|praca|estrada|rodovia|beco|ladeira|quadra|"
     r"ul\.?|ulica|ulicy|ulicę|ulicą|al\.|aleja|alei|aleje|os\.|osiedle|osiedlu|pl\.|plac|placu)"
 )
 _ROMANCE_TAIL = (
-    r"(?:[,]?\s*(?:n[ºo°]\.?\s*)?\d{1,2}\s?[ºª°o]\.?\s?(?:[A-Z]\b|dto?\.?|esq\.?|fte\.?|frente|izq\w*|dcha?\w*|derecha|izquierda|[a-z]\b)?|[,]?\s*(?:piso|puerta|pta\.?|portal|esc(?:alera)?\.?|bajo|ático|planta|ap(?:to)?\.?|apart\w*|appt?\.?|bât(?:iment)?\.?|bat\.?|étage|etage|interno|int\.?|scala|piano|bloco|andar|casa|m\.|mieszkania|lok\.?|fração|torre|depto\.?|dpto\.?|int|dir\.?|esq\.?|fte\.?|hab\.?|cod(?:e)?|\d{1,2}(?:e|ème|er|eme) étage)\.?\s*[\wº°ª]{0,4}(?!\w))"
+    r"(?:[,]?\s*(?:n[ºo°]\.?\s*)?\d{1,2}\s?[ºª°o]\.?\s?(?:[A-Z]\b|dto?\.?|esq\.?|fte\.?|frente|izq\w*|dcha?\w*|derecha|izquierda|[a-z]\b)?|[,]?\s*(?:piso|puerta|pta\.?|portal|esc(?:alera)?\.?|bajo|ático|planta|ap(?:to)?\.?|apart\w*|cj|conj|sala|bl|appt?\.?|bât(?:iment)?\.?|bat\.?|étage|etage|interno|int\.?|scala|piano|bloco|andar|casa|m\.|mieszkania|lok\.?|fração|torre|depto\.?|dpto\.?|int|dir\.?|esq\.?|fte\.?|hab\.?|cod(?:e)?|\d{1,2}(?:e|ème|er|eme) étage)\.?\s*[\wº°ª]{0,4}(?!\w))"
 )
-_ROMANCE_CITY = rf"(?:,?\s*(?:C\.?P\.?\s*|CEP:?\s*|CAP\s*)?(?:\d{{5}}-?\d{{0,3}}|\d{{2}}-\d{{3}}|\d{{4}}-\d{{3}})(?:,?\s+{_W}[\w'’\-]+(?:[ \-](?:de|del|la|le|sur|di|{_W}[\w'’\-]+))?(?:\s*\(?[A-Z]{{2}}\)?(?!\w))?)?|,\s*(?!y\b|e\b|et\b|and\b|i\b|ou\b)(?-i:[A-ZÀ-ÖØ-ÞŁŚŻŹĆ])[\w'’\-]+(?: (?:de|del|da|do|di)? ?(?-i:[A-ZÀ-ÖØ-Þ])[\w'’\-]+)?(?:[ ,\-/]+(?-i:[A-Z]{{2}})(?!\w))?|,\s*{_W}+(?: {_W}+)?\s*$)"
+_ROMANCE_CITY = rf"(?:(?:,|\s-)?\s*(?:C\.?P\.?\s*|CEP:?\s*|CAP\s*)?(?:\d{{5}}-?\d{{0,3}}|\d{{2}}-\d{{3}}|\d{{4}}-\d{{3}})(?:,?\s+{_W}[\w'’\-]+(?:[ \-](?:de|del|la|le|sur|di|{_W}[\w'’\-]+))?(?:\s*\(?[A-Z]{{2}}\)?(?!\w))?)?|,\s*(?!y\b|e\b|et\b|and\b|i\b|ou\b)(?-i:[A-ZÀ-ÖØ-ÞŁŚŻŹĆ])[\w'’\-]+(?: (?:de|del|da|do|di)? ?(?-i:[A-ZÀ-ÖØ-Þ])[\w'’\-]+)?(?:[ ,\-/]+(?-i:[A-Z]{{2}})(?!\w))?|,\s*{_W}+(?: {_W}+)?\s*$)"
 _ROMANCE = re.compile(
-    rf"(?<![\w/]){_ROMANCE_STREET}(?:\s+|(?<=[./])\s*)(?:\d{{1,2}}\s(?=[a-zA-Z]))?{_NAME}(?: (?!n[ºo°]|num|nr|y\b|en\b|et\b|e\b){_NAME}){{0,5}}?(?:,\s*|\s+)(?:n[ºo°r]\.?\s?|núm(?:ero)?\.?\s?|num(?:ero|éro)?\.?\s?|#\s?)?\d{{1,5}}(?:\s?(?:bis|ter)\b|/\d{{1,4}}[A-Za-z]?|[A-Za-z](?!\w)|-\d{{1,4}}(?!\d))?(?!:\d|[€$%]|\s?(?:euros?|min|h\b|horas?|heures?|km|minut|zł|reais|de (?:ene|feb|mar|abr|may|jun|jul|ago|sep|oct|nov|dic)))(?:{_ROMANCE_TAIL}){{0,4}}{_ROMANCE_CITY}{{0,3}}",
+    rf"(?<![\w/]){_ROMANCE_STREET}(?:\s+|(?<=[./])\s*)(?:\d{{1,2}}\s(?=[a-zA-Z]))?{_NAME}(?: (?!n[ºo°]|num|nr|y\b|en\b|et\b|e\b){_NAME}){{0,5}}?(?:,\s*|\s+)(?:n[ºo°r]\.?\s?|núm(?:ero)?\.?\s?|num(?:ero|éro)?\.?\s?|#\s?)?\d{{1,5}}(?:\s?(?:bis|ter)\b|[A-Za-z]?/\d{{1,4}}[A-Za-z]?|[A-Za-z](?!\w)|-\d{{1,4}}(?!\d))?(?!:\d|[€$%]|\s?(?:euros?|min|h\b|horas?|heures?|km|minut|zł|reais|de (?:ene|feb|mar|abr|may|jun|jul|ago|sep|oct|nov|dic)))(?:{_ROMANCE_TAIL}){{0,4}}{_ROMANCE_CITY}{{0,3}}",
     re.IGNORECASE,
 )
 _ENGLISH_TOO = re.compile(r"(?:place|route|square|passage|villa|cours|via|plaza|pl|c|r|av|ave|p|os|al|casa|road|tv|camino|impasse|avenue|boulevard)[\s.]", re.IGNORECASE)
-_PROPER = re.compile(r"\S+\s+(?:(?:de|del|de la|des|du|la|le|les|l'|d'|do|da|dos|of) ?)?(?:[A-ZÀ-ÖØ-Þ]|\d)\w+(?: (?:de|del|la|des|du|le|do|da|dos|of|[A-ZÀ-ÖØ-Þ][\w'’.\-]*))*[, ]")
+_PROPER = re.compile(r"\S+\s+(?:(?:de|del|de la|des|du|la|le|les|l'|d'|do|da|dos|dei|degli|delle|della|di|of) ?)?(?:\d{1,2} (?:de )?)?[A-ZÀ-ÖØ-Þ]\w+(?: (?:de|del|la|des|du|le|do|da|dos|dei|degli|delle|della|di|of|[A-ZÀ-ÖØ-Þ][\w'’.\-]*))*[, ]")
+_COLOMBIAN = re.compile(
+    rf"(?<![\w/])(?:calle|carrera|cra|cl|kra?|transversal|diagonal|avenida|av|tv|dg)\.? ?\d{{1,3}}[A-Za-z]?(?: bis)? ?(?:#|no\.?|n[º°]|nro\.?) ?\d{{1,3}}[A-Za-z]? ?- ?\d{{1,3}}(?!\w)(?:{_ROMANCE_TAIL}){{0,3}}{_ROMANCE_CITY}{{0,2}}",
+    re.IGNORECASE,
+)
 _FRENCH = re.compile(
     rf"(?<![\w€.,:/])\d{{1,4}}(?:\s?(?:bis|ter|quater|[A-Da-d](?= )))?,?\s+(?:rue|avenue|av\.?|boulevard|bd\.?|blvd|allée|allee|allées|impasse|chemin|quai|place|pl\.|cours|route|rte|square|passage|sentier|faubourg|fbg|villa|esplanade)\s+{_NAME}(?: (?!appt?\b|bat\b|bât\b|étage\b|et\b){_NAME}){{0,4}}(?:{_ROMANCE_TAIL}){{0,4}}{_ROMANCE_CITY}{{0,2}}",
     re.IGNORECASE,
@@ -88,6 +96,9 @@ _CHINESE = re.compile(
 _CN_CUT = re.compile(r"^.*?(?:住在|住|在|地址是|地址|寄到|送到|到|是|我家|家|去)(?=[\u4e00-\u9fff]{2,})")
 
 
+_ADDRESS_WORD = re.compile(r"адрес|доставк|приезж|жив[уеё]|квартир|прописк|мешка|курьер|посылк|отправ|привез", re.IGNORECASE)
+
+
 class ChatAddressRecognizer(ChatRecognizer):
     """Street addresses."""
 
@@ -101,6 +112,11 @@ class ChatAddressRecognizer(ChatRecognizer):
         if view.has_cyrillic:
             yield from self._plain(norm, _RU, "address.ru")
             yield from self._plain(norm, _RU_FLAT, "address.ru")
+            if _ADDRESS_WORD.search(norm):
+                yield from self._plain(norm, _RU_CITY, "address.ru-city")
+            yield from self._plain(norm, _RU_STREETLIKE, "address.ru-street")
+            for match in _RU_CAPITAL.finditer(norm):
+                yield Hit(match.start("a"), match.end("a"), Entity.ADDRESS, 0.6, "address.ru-capital")
             for match in _RU_LIVE.finditer(norm):
                 yield Hit(match.start("a"), match.end("a"), Entity.ADDRESS, 0.6, "address.ru-live")
         if view.wake & Wake.CJK:
@@ -119,6 +135,7 @@ class ChatAddressRecognizer(ChatRecognizer):
         for hit in self._plain(norm, _ROMANCE, "address.romance"):
             if not _ENGLISH_TOO.match(norm, hit.start) or _PROPER.match(norm, hit.start):
                 yield hit
+        yield from self._plain(norm, _COLOMBIAN, "address.co")
         yield from self._plain(norm, _FRENCH, "address.fr")
         yield from self._plain(norm, _GERMAN, "address.de")
         yield from self._plain(norm, _GERMAN_LOWER, "address.de")

@@ -10,6 +10,7 @@ import phonenumbers
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
 from clone.prepare.pii.types import Entity
+from clone.prepare.pii.values import likeness
 from clone.prepare.pii.view import View
 from clone.prepare.pii.words import Wake
 
@@ -157,7 +158,7 @@ class ChatEmailRecognizer(ChatRecognizer):
         return is_host or bool(re.search(r"\.\s*\w{2,}$", raw))
 
 
-_HANDLE = re.compile(r"(?<![\w@./&=+\-])@([A-Za-z_][A-Za-z0-9_.]{2,31})(?<![.])(?![\w@])(?!\.\w)")
+_HANDLE = re.compile(r"(?<![\w@./&=+\-])@([A-Za-z_][A-Za-z0-9_.]{2,31}(?:-[A-Za-z0-9]+)*)(?<![.])(?![\w@])(?!\.\w)")
 _HANDLE_STOP = frozenset(
     """all everyone here channel media import override property param return deprecated home work school office gmail mail yahoo hotmail the bus bar gym library airport mall hostel hall canteen class room
     station interface author see since throws test app before after click data staticmethod classmethod autowired bean entity id""".split()
@@ -170,13 +171,21 @@ _PROFILE_STOP = frozenset(
     "joinchat share watch reel reels p explore stories s c addstickers login home i intent hashtag search messages groups events pages video videos photo album wall club public feed shorts playlist results about settings proxy boost orgs topics features trending marketplace channel user r iv socks bot".split()
 )
 _USER_WORD = re.compile(
-    r"(?<![^\W_])(?:ник\w{0,4}|никнейм\w*|логин\w*|юзер\w*|инст[аеуы]?\w{0,6}|тг\w?|телег[аеуи]\w*|телеграм\w?|дискорд\w?|скайп\w?|стим\w?|тви[чт]\w*|тикток\w?|аккаунт\w?|акк|вк|нік\w*|логін\w*|профил\w+|"
+    r"(?:微信号?|微博|用户名|抖音号?|小红书|昵称|账号|(?<![^\W_])(?:ник\w{0,4}|никнейм\w*|логин\w*|юзер\w*|инст[аеуы]?\w{0,6}|тг\w?|телег[аеуи]\w*|телеграм\w?|дискорд\w?|скайп\w?|стим\w?|тви[чт]\w*|тикток\w?|аккаунт\w?|акк|вк|нік\w*|логін\w*|профил\w+|"
     r"nick(?:name)?|user ?name|user(?:id)?|handle|ig|insta|instagram|tg|telegram|discord|snap(?:chat)?|skype|steam|twitch|tik ?tok|twitter|reddit|gamertag|psn|xbox(?: live)?|login|log in|logs in|kik|wechat|qq|gamer tag|account|epic|riot(?: id)?|roblox|"
-    r"usuario|utilisateur|pseudo|identifiant|benutzer(?:name)?|nutzername|utente|nome utente|usu[aá]rio|utilizador|użytkownik\w*|nazwa użytkownika|kullan[ıi]c[ıi](?: ad[ıi]\w*)?|tên đăng nhập|tên tài khoản|tên người dùng|zalo|微信号?|微博|用户名|抖音号?|小红书|昵称|账号|ID)(?![^\W_])"
-    r"(?:\s*(?:id|name|tag|号))?(?P<gap>[\s:=\-–—'\"«“(>是：]{1,4}(?:(?:у меня|мой|моя|есть|под|это|is|as|my|me|its|it's|called|mi|es|mon|c'est|est|mein|ist|meu|minha|é|mio|è|mój|to|là|của|mình|tôi|benim|add|on|в инсте|в тг|в телеге|=|:)[\s:]{1,3}){0,3})@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._\-#]?[A-Za-z0-9_]+)*)",
+    r"usuario|utilisateur|pseudo|identifiant|benutzer(?:name)?|nutzername|utente|nome utente|usu[aá]rio|utilizador|użytkownik\w*|nazwa użytkownika|kullan[ıi]c[ıi](?: ad[ıi]\w*)?|tên đăng nhập|tên tài khoản|tên người dùng|zalo|ID)(?![^\W_])"
+    r")(?:\s*(?:id|name|tag|号))?(?P<gap>[\s:=\-–—'\"«“(>是：]{1,4}(?:(?:у меня|мой|моя|есть|под|это|is|as|my|me|its|it's|called|mi|es|mon|c'est|est|mein|ist|meu|minha|é|mio|è|mój|to|là|của|mình|tôi|benim|add|on|в инсте|в тг|в телеге|=|:)[\s:]{1,3}){0,3})@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._\-#]?[A-Za-z0-9_]+)*)",
     re.IGNORECASE,
 )
-_USER_UNDER = re.compile(r"(?<![^\W_])(?:под(?: ником| именем| логином)?|as|user|als|como|en tant que|z|with|avec|con|com|jako|với|olarak|use|nick|ник|usa|utilise)\s+@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._][A-Za-z0-9]+)+|[A-Za-z]{3,}\d{1,4}|[A-Za-z0-9]*_[A-Za-z0-9_]+)(?![\w@])", re.IGNORECASE)
+_USER_UNDER = re.compile(r"(?<![^\W_])(?:под(?: ником| именем| логином)?|as|user|als|como|en tant que|z|with|avec|con|com|jako|với|olarak|use|nick|ник|usa|utilise|как|як)\s+@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._][A-Za-z0-9]+)+|[A-Za-z]{3,}\d{1,4}|[A-Za-z0-9]*_[A-Za-z0-9_]+)(?![\w@])", re.IGNORECASE)
+_REDDIT = re.compile(r"(?<![\w/])/?u/([A-Za-z0-9_\-]{3,20})(?!\w)")
+_PLATFORM = re.compile(
+    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord|steam|psn|xbox|twitch|tik ?tok|telegram|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
+    re.IGNORECASE,
+)
+_ODD_NAME = re.compile(r"(?<![\w@./:\-])(?=[\w.\-]*[A-Za-z])(?:[A-Za-z0-9]+(?:[_.\-]+[A-Za-z0-9]+)*_?)(?![\w@/]|\.\w)")
+_NAMED_PLAIN = re.compile(r"(?:handle|username|user name|nick(?:name)?|gamertag|tag|insta(?:gram)?|ig|snap(?:chat)?|twitter|tiktok|github|ник\w{0,2}|никнейм|нік|логин|логін|инста|тг)(?: name| id)?(?:'s| is| es| est| ist| é| è| to| -|:| =) ?@?([A-Za-z][A-Za-z0-9]{4,24})\s*(?:[.,!;)]|$)", re.IGNORECASE)
+_URLISH_NAME = re.compile(r"\.(?:com|ru|org|net|io|me|txt|pdf|docx?|png|jpe?g|py|js|html|exe|zip|apk|gg|tv)$", re.IGNORECASE)
 _USER_STOP = frozenset(
     """is and the for with from me my your his her not was are has have it to in on at of or so if but then that this there here story stories post posts live pic pics photo bot account page password pass card
     group chat channel call link app apk video reels name please pls es la el del que por con para le les des une ist und der die das oder nicht non per che com de da do nie jest czy co na va ve bir bu là có không và premium web desktop ads games deck""".split()
@@ -187,6 +196,13 @@ class ChatUsernameRecognizer(ChatRecognizer):
     """Handles, profile links and names a word announces. The span is the name alone, without `@` or `t.me/`."""
 
     wake = Wake.AT | Wake.USER | Wake.URL | Wake.CJK | Wake.PASSWORD
+
+    @staticmethod
+    def _is_odd(token: str) -> bool:
+        """Return whether a word beside a platform's name looks made up: joined by _ or ., or ending in digits."""
+        if len(token) < 4 or _URLISH_NAME.search(token) or likeness(token) == 0:
+            return False
+        return "_" in token or re.search(r"[a-z]\.[a-z0-9]|-\d+$|[a-z]{3}\d{2,}$", token, re.IGNORECASE) is not None
     entities = (Entity.USERNAME,)
 
     def scan(self, view: View) -> Iterator[Hit]:
@@ -213,18 +229,30 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 is_odd = bool(re.search(r"[\d_.#]|[a-z][A-Z]", value))
                 is_foreign = not value.isupper() and view.has_cyrillic
                 is_colon = any(c in match["gap"] for c in ":=：")
-                if is_odd or is_foreign and len(value) >= 4 or is_colon and len(value) >= 4 or view.wake & Wake.CJK and len(value) >= 5:
+                has_password = re.match(r"[\s,;/]+(?:and |и |y )?(?:pass|pw|pwd|пасс|парол|contra|mdp|şifre|hasło|senha)", norm[match.end() :], re.IGNORECASE)
+                if is_odd or has_password or is_foreign and len(value) >= 4 or is_colon and len(value) >= 4 or view.wake & Wake.CJK and len(value) >= 5:
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.7, "username.announced")
+            if _PLATFORM.search(norm):
+                for match in _ODD_NAME.finditer(norm):
+                    if self._is_odd(match[0]) and match[0].lower() not in _USER_STOP and not _PLATFORM.fullmatch(match[0]):
+                        yield Hit(match.start(), match.end(), Entity.USERNAME, 0.6, "username.platform")
+                for match in _NAMED_PLAIN.finditer(norm):
+                    if match[1].lower() not in _USER_STOP and match[1].lower() not in _PLAIN_AFTER:
+                        yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.6, "username.named")
+            for match in _REDDIT.finditer(norm):
+                yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.8, "username.reddit")
             for match in _USER_UNDER.finditer(norm):
                 if match["value"].lower() not in _USER_STOP:
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.6, "username.under")
 
 
+_PLAIN_AFTER = frozenset("taken wrong private public broken great awesome funny weird locked banned hacked blocked stupid cringe deleted empty invalid required always really never different coming working loading good better trash dying dead".split())
+
 _IPV4 = re.compile(r"(?<![\w.\-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w]|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{1,4}:){3,7}(?::?[0-9a-fA-F]{1,4}){1,5}(?![\w:])|(?<![\w:])[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,5}::(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,5})?(?![\w:])")
 _MAC = re.compile(r"(?<![\w:\-])(?:[0-9A-Fa-f]{2}[:\-]){5}[0-9A-Fa-f]{2}(?![\w:\-])")
 _PUBLIC_IPS = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "77.88.8.8", "192.168.0.1", "192.168.1.1", "192.168.0.0", "10.0.0.0"})
-_VERSION = re.compile(r"(?:верси\w*|version|versión|v|ver|вер|версію|wersja|sürüm|phiên bản|版本|release|build|сборка|обнов\w*|update\w*|chrome|firefox|driver|bios|прошивк\w*|firmware|пункт|п|раздел|section|глава)[\s.:№]*$", re.IGNORECASE)
+_VERSION = re.compile(r"(?<![^\W_])(?:верси\w*|version|versión|v|ver|вер|версію|wersja|sürüm|phiên bản|版本|release|build|сборка|обнов\w*|update\w*|chrome|firefox|driver|bios|прошивк\w*|firmware|пункт|п|раздел|section|глава)[\s.:№]*$", re.IGNORECASE)
 
 
 class ChatNetworkRecognizer(ChatRecognizer):

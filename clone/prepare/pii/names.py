@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 from functools import cache, lru_cache
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
@@ -143,6 +144,7 @@ AMBIGUOUS = frozenset(
     """
     john mike tom tim sam ben dan josh matt ann anna kim tina tony toni wendy walter emma mary sally harry jimmy johnny terry warren tracy gemma uwe ute heike gosia zuza hanka olek antek oliwka maja jan zé
     bea javi nando rafa max leo enzo chico polly penny holly marina carol chuck hank mel mia stan ted charlotte julie martin claire jules manon jean johnny ella ida lea julia elif aslı
+    marek igor adam jan burak kaan emre mert orhan kadir halil taner salih selin filiz yeliz emel cem seda alper caner nihat sibel ayten
     ахмед саша макс паша костя леша сема даня дина вика юля люда наташа
     """.split()
 )
@@ -166,7 +168,7 @@ _KIN_CUE = re.compile(
 )
 _CAREFUL_CUE = re.compile(
     _KIN_CUE.pattern[:-1]
-    + r"$|(?<!\w)(?:met|meet|ask|asked|tell|told|with|invite|invited|miss|[Ss]aw|seen|dating|married|marry|[Tt]his is|brother|sister|friend|husband|wife|son|daughter|girlfriend|boyfriend|boss|neighbou?r|roommate|flatmate|and|called|from) $"
+    + r"$|(?<!\w)(?:met|meet|ask|asked|tell|told|with|invite|invited|miss|[Ss]aw|seen|dating|married|marry|[Tt]his is|(?:^|[.?!] )(?:[Ii]s|[Ww]as|[Ww]here is|[Ww]here's|[Dd]id|[Dd]oes|[Hh]as|[Hh]ow'?s|[Hh]ow is)|brother|sister|friend|husband|wife|son|daughter|girlfriend|boyfriend|boss|neighbou?r|roommate|flatmate|and|called|from) $"
 )
 _LOWER_CUE = re.compile(
     r"(?<!\w)(?:name is|name's|named|my (?:brother|sister|friend|husband|wife|son|daughter|girlfriend|boyfriend|bf|gf|boss|colleague|neighbou?r|roommate|flatmate|cousin|uncle|aunt|ex|partner)|met|ask|told|tell) $"
@@ -210,7 +212,17 @@ _SENTENCE_END = re.compile(r"[.!?…\n]\W*$")
 _PARTICLES = frozenset("de da do dos das del della di du van von der den le la los el al bin ibn mac ben san st o y e i".split())
 _CYR_SURNAME = re.compile(r"[а-яіїєґ]{2,}(?:ов|ев|ин|ын|ова|ева|ина|ына|ской|ский|цкий|ская|цкая|ской|ского|скому|ским|ском|скую|ых|их|ко|енко|чук|юк|ук|як|ян|янц|дзе|швили|ук|ець|ич|ович|евич|ский|ого|ову|еву|ину|овым|евым|иным|овой|евой|иной|ове|еве|ине|ські?й|ськ[аоу]\w{0,3}|цьк\w{1,4}|оглы|беков|баев|яка|чука|юка|янa|яну|ук[ау]|ена|ец|ко)")
 _CYR_PATRONYMIC = re.compile(r"[а-яіїєґ]{2,}(?:ович|евич|йович|ич|ыч|овна|евна|инична|ична|івна|ївна)(?:а|у|ем|ом|е|ы|ой|и|і|ою)?|[а-яіїєґ]{2,}(?:овны|евны|овне|евне|овну|евну|овной|евной|івни|івні|івну|івною)")
-_PATRONYMIC_ALONE = re.compile(r"(?:александр|алексе|анатол|андре|аркад|борис|васил|виктор|виталь|владимир|геннад|георг|григор|дмитри|евгень|иван|игор|константин|леонид|макар|максим|михал|михайл|михаил|никола|олег|павл|петр|палыч|роман|серге|степан|тимофе|федор|юрь|яковл|ильин|кузьм|валер|вячеслав|станислав|сан|пал)(?:ович|евич|ьевич|ич|ыч|ьич|овна|евна|ьевна|инична)(?:а|у|ем|ом|е|ы|ой)?|палыч\w?|саныч\w?|михалыч\w?|иваныч\w?|семеныч\w?|кузьмич\w?|ильич\w?|никитич\w?|степаныч\w?")
+_PATRONYMIC_STEMS = "александр алексе анатоль андре аркадь борис васильь василь виктор виталь владимир геннадь георг григорь дмитри евгень иван игор константин леонид макар максим михал михайл никола олег павл петр роман серге степан тимофе федор юрь яковл ильин кузьм валерь вячеслав станислав сан пал семен никит иль арка вад руслан тимур ренат рустам магомед ахмед".split()
+
+
+@cache
+def patronymics() -> frozenset[str]:
+    """Return patronymics in all cases, the worn-down ones too (михалыч)."""
+    endings = [e + c for e in ("ович", "евич", "ич", "ыч") for c in ("", "а", "у", "ем", "е")]
+    endings += [e + c for e in ("овн", "евн", "иничн") for c in ("а", "ы", "е", "у", "ой")]
+    return frozenset(stem + ending for stem in _PATRONYMIC_STEMS for ending in endings)
+
+
 _NOT_SURNAME = frozenset(
     """i i'm the a an and or but if is are was were will can could would should has have had do does did not no yes ok okay please thanks hi hey hello bye good happy merry
     monday tuesday wednesday thursday friday saturday sunday january february march april may june july august september october november december christmas easter birthday new year
@@ -228,7 +240,7 @@ _FAMOUS_AFTER = frozenset(
 )
 _FAMOUS = re.compile(
     r"(?:elon musk|donald trump|joe biden|barack obama|taylor swift|harry potter|steve jobs|bill gates|mark zuckerberg|jeff bezos|michael jackson|thomas edison|henry ford|theodore roosevelt|abraham lincol?n|jesus christ|christ jesus|martin luther(?: king)?|nelson mandela|dr\.? seuss|noah's ark|cristiano ronaldo|lionel messi|albert einstein|james bond|tom cruise|brad pitt|johnny depp|justin bieber|lady gaga|ed sheeran|kanye west|tom hardy|tom hanks|jack daniels?|johnnie walker|jim beam|ben & jerry|calvin klein|marc jacobs|hugo boss|louis vuitton|coco chanel|yves saint laurent|mercedes.benz|papa john|wendys|trader joe|uncle ben|don juan|santa claus|san francisco|san diego|santa (?:monica|barbara|cruz)|st\.? ?(?:john|peter|paul|patrick)|"
-    r"alexander platz|alexanderplatz|илон маск|владимир путин|пушкин\w*|толст\w+|достоевск\w+|чехов\w*|ленин\w*|сталин\w*|гарри поттер\w*|иван грозн\w+|анна каренин\w+|евгени\w+ онегин\w*|мария кюри|лионел\w* месси|криштиан\w+|майкл\w* джексон\w*|стив\w* джобс\w*|наташ\w+ ростов\w*|василис\w+ премудр\w+|иван[- ]чай|иван[- ]царевич\w*)",
+    r"alexander platz|alexanderplatz|илон маск|дяд\w ф[её]дор\w*|владимир путин|пушкин\w*|толст\w+|достоевск\w+|чехов\w*|ленин\w*|сталин\w*|гарри поттер\w*|иван грозн\w+|анна каренин\w+|евгени\w+ онегин\w*|мария кюри|лионел\w* месси|криштиан\w+|майкл\w* джексон\w*|стив\w* джобс\w*|наташ\w+ ростов\w*|василис\w+ премудр\w+|иван[- ]чай|иван[- ]царевич\w*)",
     re.IGNORECASE,
 )
 _STREET_BEFORE = re.compile(r"(?:ул\.?|улиц\w+|проспект\w*|пр-т|пер\.|площад\w+|метро|станци\w+|бульвар\w*|переул\w+|наб\w*|м\.|calle|rue|avenida|via|rua|plaza|plac|ulica|ul\.|đường|phố|street|avenue|avenue|boulevard|piazza|praça|station|metro|santa|san|saint|são|sankt|st\.|hotel|café|bar)\s+$", re.IGNORECASE)
@@ -295,7 +307,7 @@ def surnames() -> frozenset[str]:
 _CJK_SURNAMES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪田任姜范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚张劉陳楊趙黃吳孫馬羅鄭謝韓馮蕭許鄧蘇盧蔣賈葉閻鐘譚鄒陸顧萬錢湯喬賀賴龔"
 _CJK_GIVEN = "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华玉兰红梅建国文辉宇浩然子轩涵梓欣怡雨佳俊豪思琪晓东海燕婷雪琳璐倩颖莹萍鹏飞鑫凯博晨阳睿哲志远天乐诗韵嘉慧美玲淑珍志强国庆春秋冬夏月星云峰波斌林森龙虎家豪振兴立德才福荣昌盛小大新一心如意安康宁瑞祥"
 _CJK_NAME = re.compile(
-    rf"(?P<full>(?:[{_CJK_SURNAMES}]|欧阳|司马|上官|诸葛)[{_CJK_GIVEN}]{{1,2}})(?=$|[^\u4e00-\u9fff]|的|说|是|在|和|跟|给|把|去|来|让|叫|找|说|问|也|都|会|要|有|了|今|明|昨|你|我|他|她|老师|先生|女士|小姐|阿姨|叔叔|医生|同学|经理|电话|手机|生日|家|吗|吧|呢|啊|打|请|收|到|,|，)"
+    rf"(?P<full>(?:[{_CJK_SURNAMES}]|欧阳|司马|上官|诸葛)[{_CJK_GIVEN}]{{1,2}})(?=$|[^\u4e00-\u9fff]|的|一|起|们|说|是|在|和|跟|给|把|去|来|让|叫|找|说|问|也|都|会|要|有|了|今|明|昨|你|我|他|她|老师|先生|女士|小姐|阿姨|叔叔|医生|同学|经理|电话|手机|生日|家|吗|吧|呢|啊|打|请|收|到|,|，)"
     rf"|(?P<short>(?:小|老|阿)[{_CJK_SURNAMES}{_CJK_GIVEN}])(?=$|[^\u4e00-\u9fff]|的|说|在|和|跟|给|去|来|让|找|问|也|会|要|今|明|昨|你|我|他|她|吗|吧|呢|啊|打|请|电话|生日)"
     rf"|(?P<titled>[{_CJK_SURNAMES}][\u4e00-\u9fff]{{0,2}})(?=老师|先生|女士|小姐|阿姨|叔叔|医生|同学|经理|总(?![是共结的会])|师傅|大爷|大妈)"
     rf"|(?:叫|我是|找|姓名[:：]?|联系人[:：]?|收件人[:：]?|名字是)(?P<called>[{_CJK_SURNAMES}][\u4e00-\u9fff]{{1,2}})(?=$|[^\u4e00-\u9fff]|的|吗|吧|啊|呢|说|在)"
@@ -309,6 +321,9 @@ _VI_FULL = re.compile(r"(?<!\w)(?:Nguyễn|Trần|Lê|Phạm|Huỳnh|Hoàng|Phan
 _VI_LONE = re.compile(rf"(?<![\w])(?P<n>{_VI_GIVEN})(?![\w])(?=\s+(?:ơi|nè|nhé|nha|à|ạ|đi|ra|về|có|đang|bảo|nói|gọi|hỏi|nhắn|cho|với|rồi|chưa|bị|sẽ|làm|học|ở|mới|vừa|sinh|ăn|thích|mua|gửi)|[,!?.]|$)")
 _VI_CUE = re.compile(r"(?:với|cho|của|gặp|gọi|hỏi|nhắn|thấy|là|và|rủ|bảo|nhờ|từ|hộ|giúp|mời|mừng|sinh nhật|tên)\s+$", re.IGNORECASE)
 _VI_STREET = re.compile(r"(?:đường|phố|quận|phường|q\.|p\.|tp\.?|ngõ|hẻm|chợ|cầu|hồ|trường|công viên|bệnh viện|ga|số \d+|\d)\s*$", re.IGNORECASE)
+
+
+_AND = frozenset("and & и y e et und i ve и та й con с with und avec mit".split())
 
 
 class ChatNameRecognizer(ChatRecognizer):
@@ -334,7 +349,7 @@ class ChatNameRecognizer(ChatRecognizer):
             yield from self._vietnamese(norm)
         names = lexicon()
         spans: list[tuple[int, int]] | None = None
-        done = -1
+        done = -9
         is_loud = norm.isupper()
         is_careful = self._is_careful and is_english_or_unknown(view)
         for i, word in enumerate(words):
@@ -359,6 +374,8 @@ class ChatNameRecognizer(ChatRecognizer):
                     rule = "name.contact"
             elif form is not None:
                 rule = self._rule(norm, start, end, key, form, is_capital, view, words, spans, i, is_careful)
+            if not rule and form is not None and is_capital and i == done + 2 and words[i - 1] in _AND:
+                rule = "name.and"
             if rule:
                 first, last = self._extend(norm, words, spans, i, is_cyrillic=key[0] >= "\u0400")
                 done = last
@@ -500,9 +517,9 @@ class ChatNameRecognizer(ChatRecognizer):
             for word, (start, end) in zip(view.words, view.tokens_at, strict=True):
                 if word[0] < "\u0400" or len(word) < 5:
                     continue
-                if _PATRONYMIC_ALONE.fullmatch(word.replace("ё", "е")):
+                if word in patronymics():
                     yield Hit(start, end, Entity.PERSON, 0.6, "name.patronymic")
-                elif norm[start].isupper() and not norm.isupper() and fold(word) in surnames() and not _STREET_BEFORE.search(norm[:start][-16:]) and not _FAMOUS.fullmatch(word) and fold(word) not in _CYR_NOT_ALONE:
+                elif norm[start].isupper() and not norm.isupper() and (fold(word) in surnames() or _CYR_SURNAME.fullmatch(word) and is_surname_form(word)) and not _STREET_BEFORE.search(norm[:start][-16:]) and not _FAMOUS.fullmatch(word) and fold(word) not in _CYR_NOT_ALONE:
                     yield Hit(start, end, Entity.PERSON, 0.6, "name.surname")
         if not view.wake & Wake.TITLE:
             return
@@ -585,6 +602,20 @@ def known_forms(people: Iterable[KnownPerson]) -> dict[str, str]:
                         if case != "voc" and len(written) > 2:
                             out.setdefault(written, person.person_id)
     return out
+
+
+@cache
+def _morphology() -> Any:
+    import pymorphy3
+
+    return pymorphy3.MorphAnalyzer(lang="ru")
+
+
+@lru_cache(maxsize=16384)
+def is_surname_form(word: str) -> bool:
+    """Return whether pymorphy3's dictionary knows `word` (lower case) as a surname before anything else."""
+    parses = _morphology().parse(word)
+    return bool(parses) and "Surn" in parses[0].tag
 
 
 @lru_cache(maxsize=65536)

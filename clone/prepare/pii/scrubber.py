@@ -18,7 +18,7 @@ from clone.prepare.pii.base import ChatRecognizer
 from clone.prepare.pii.contact import ChatEmailRecognizer, ChatNetworkRecognizer, ChatPhoneRecognizer, ChatUsernameRecognizer
 from clone.prepare.pii.documents import ChatBirthDateRecognizer, ChatDocumentRecognizer, ChatPlateRecognizer
 from clone.prepare.pii.money import ChatBankRecognizer, ChatCardRecognizer, ChatWalletRecognizer
-from clone.prepare.pii.names import ChatNameRecognizer, known_forms, lexicon, surnames
+from clone.prepare.pii.names import ChatNameRecognizer, known_forms, lexicon, patronymics, surnames
 from clone.prepare.pii.replace import Replacer
 from clone.prepare.pii.secrets import (
     ChatCodeRecognizer,
@@ -150,7 +150,7 @@ class Scrubber:
         ]
         forms = known_forms(p for p in self._people if p.choice is not ContactChoice.ALLOW)
         self._triggers = dict(TRIGGERS)
-        known = forms if settings.names is Names.CONTACTS else (*lexicon(), *surnames(), *forms)
+        known = forms if settings.names is Names.CONTACTS else (*lexicon(), *surnames(), *patronymics(), *forms)
         for name in known:
             self._triggers[name] = self._triggers.get(name, 0) | Wake.NAME
         self.registry = RecognizerRegistry(recognizers=list(self.recognizers), supported_languages=[LANGUAGE])

@@ -19,9 +19,9 @@ _B, _E = r"(?<![^\W_])(?:", r")(?![^\W_])"
 
 PASSWORD_KEYWORD = re.compile(
     _B
-    + r"парол[ьяюеи]\w{0,2}|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|кодов\w+ (?:слов\w+|фраз\w+)|контрольн\w+ слов\w+"
+    + r"парол[ьяюеи]\w{0,5}|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|кодов\w+ (?:слов\w+|фраз\w+)|контрольн\w+ слов\w+"
     r"|passwords?|passw0rd|passwrd|pasword|passcode|passphrase|passkey|pass|pwd?|psw|passwd|pswd|creds|credentials"
-    r"|contrase[nñ]as?|claves?|mot de passe|mots de passe|mdp|motdepasse"
+    r"|contrase[nñ]as?|contra|claves?|mot de passe|mots de passe|mdp|motdepasse"
     r"|passw[oö]r[td]e?s?|kennwort|zugangscode|pw|zugangsdaten"
     r"|senhas?|palavra[- ]passe|parola(?: d'ordine|m|n[ıi]z|s[ıi])?|[sş]ifre(?:m|miz|si|n|niz)?"
     r"|has[łl](?:o|a|em|e|u)|mật khẩu|mat khau|matkhau|mk|pass(?:word)? là|гасло"
@@ -29,14 +29,14 @@ PASSWORD_KEYWORD = re.compile(
     + "|密码|密碼|口令",
     re.IGNORECASE,
 )
-_WEAK_PASSWORD = re.compile(r"pass|пасс?|пасы|claves?|mk|parola\w*|pw|şifre\w*|sifre\w*|has[łl]\w+", re.IGNORECASE)
+_WEAK_PASSWORD = re.compile(r"pass|contra|пасс?|пасы|claves?|mk|parola\w*|pw|şifre\w*|sifre\w*|has[łl]\w+", re.IGNORECASE)
 _NETWORK_KEYWORD = re.compile(
-    _B + r"wi-?fi|вай-?фа[йяюе]\w?|вафля|роутер\w{0,2}|router|wlan|wpa2?|ssid|hotspot|вай фай|wi fi" + _E + "|无线", re.IGNORECASE
+    _B + r"wi-?fi|вай-?фа[йяюе]\w?|вафля|роутер\w{0,2}|router|wlan|wpa2?|ssid|hotspot|вай фай|wi fi|netflix|disney\+?|spotify|hulu|hbo|нетфликс\w*|кинопоиск\w*|спотифа\w*|icloud|okko|all lowercase|all caps|capital \w|lowercase|с (?:больш|заглавн|маленьк)\w+(?: букв\w+)?" + _E + "|无线", re.IGNORECASE
 )
 _LOGIN_KEYWORD = re.compile(
     _B
     + r"(?:за|ло)?логин\w*|log ?-?in|logon|sign ?-?in|log into|зайди|заходи|войди|вход|входи|учетк\w+|учётк\w+|логпас\w*|unlock|credentials|creds"
-    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|роутер\w*|router|админк\w+|вхід|увійди|логінься|accedi|acceder|ingresa|inicia sesi[oó]n|connecte\w*|logg|einloggen|gir|доступ\w*|попробуй|try|acc|акк|аккаунт\w*"
+    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|роутер\w*|router|админк\w+|вхід|увійди|логінься|accedi|acceder|ingresa|inicia sesi[oó]n|connecte\w*|logg|einloggen|gir|доступ\w*|попробуй|try|vpn|впн|госуслуг\w*|changed (?:it )?to|set (?:it )?to|new one|get in with|don'?t share|поменял[аи]? (?:его )?на|сменил[аи]? (?:его )?на|cambi[ée] a|changé en|geändert auf|acc|акк|аккаунт\w*"
     + _E
     + "|登录|登陆|账号",
     re.IGNORECASE,
@@ -76,8 +76,8 @@ def _clean(token: str, start: int) -> tuple[str, int]:
 class ChatPasswordRecognizer(ChatRecognizer):
     """Passwords near the words that announce them."""
 
-    wake = Wake.PASSWORD
-    entities = (Entity.PASSWORD,)
+    wake = Wake.PASSWORD | Wake.AT
+    entities = (Entity.PASSWORD, Entity.USERNAME)
 
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
@@ -91,6 +91,11 @@ class ChatPasswordRecognizer(ChatRecognizer):
             if hit is not None:
                 found = True
                 yield hit
+                pair = _PAIR.match(norm, hit.end, stop)
+                if pair and likeness(_clean(pair[1], 0)[0]) >= 2:
+                    # user / password
+                    token, start = _clean(pair[1], pair.start(1))
+                    yield Hit(start, start + len(token), Entity.PASSWORD, 0.7, "password.pair")
         if not found:
             network = _NETWORK_KEYWORD.search(norm)
             if network:
@@ -101,7 +106,21 @@ class ChatPasswordRecognizer(ChatRecognizer):
         if not found:
             login = _LOGIN_KEYWORD.search(norm)
             if login:
-                yield from self._strong(norm, login.end())
+                for hit in self._strong(norm, login.end()):
+                    found = True
+                    yield hit
+        if not found:
+            for match in _PAIR_ALONE.finditer(norm):
+                if likeness(match[2]) == 3:
+                    found = True
+                    if "@" not in match[1]:
+                        yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.6, "username.pair")
+                    yield Hit(match.start(2), match.end(2), Entity.PASSWORD, 0.7, "password.pair")
+        if not found:
+            for match in _TOKEN.finditer(norm):
+                token, start = _clean(match[0], match.start())
+                if 7 <= len(token) <= 24 and _SHAPED.fullmatch(token) and likeness(token) == 3:
+                    yield Hit(start, start + len(token), Entity.PASSWORD, 0.6, "password.shape")
 
     def _after(self, norm: str, keyword: re.Match[str], stop: int, is_network: bool = False) -> Hit | None:
         is_weak = is_network or _WEAK_PASSWORD.fullmatch(keyword[0]) is not None
@@ -109,6 +128,10 @@ class ChatPasswordRecognizer(ChatRecognizer):
         has_delimiter = delimiter is not None and bool(delimiter[0].strip(" \n"))
         is_colon = delimiter is not None and any(c in delimiter[0] for c in ":=→>：\"«`")
         at = delimiter.end() if delimiter else keyword.end()
+        if has_delimiter and not is_network:
+            quoted = _QUOTED.match(norm, keyword.end())
+            if quoted and (" " in quoted[1] or likeness(quoted[1])):
+                return Hit(quoted.start(1), quoted.end(1), Entity.PASSWORD, 0.8, "password.quoted")
         tokens = []
         for match in _TOKEN.finditer(norm, at, stop):
             token, start = _clean(match[0], match.start())
@@ -128,7 +151,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
             if like == 3:
                 value = 3.0 - near * 0.15
             elif like == 2:
-                if near <= 1 and (not is_weak or has_delimiter or near == 0) and not _is_counted(norm, start + len(token)):
+                if (near <= 1 or near <= 3 and len(token) >= 6 and not is_weak) and (not is_weak or has_delimiter or near == 0) and not _is_counted(norm, start + len(token)):
                     value = 2.0 - near * 0.4 + (0.5 if has_delimiter else 0)
             elif like == 1 and i < 3 and len(token) >= 6 and is_latin(token) and is_gibberish(low) and not is_network:
                 value = 1.1
@@ -173,7 +196,20 @@ class ChatPasswordRecognizer(ChatRecognizer):
             ):
                 last = (token, start)
         if last is not None:
+            before = _PAIR_BEFORE.search(norm, at, last[1])
+            if before and (likeness(before[1]) >= 2 or before[1] != before[0].rstrip() and likeness(before[1]) and before[1].lower() not in _FILLER):
+                yield Hit(before.start(1), before.end(1), Entity.USERNAME, 0.6, "username.pair")
             yield Hit(last[1], last[1] + len(last[0]), Entity.PASSWORD, 0.6, "password.login")
+
+
+_QUOTED = re.compile(r"[\s:=\-–—]{0,4}(?:(?:is|это|es|est|ist|é|è|to|là)\s)?[\"«“]([^\"»”\n]{3,60})[\"»”]")
+_PAIR_ALONE = re.compile(r"(?<!\S)([\w.@\-]{3,40})\s*[/|]\s*(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)([^\s/|]{6,32})(?!\S)")
+_PAIR = re.compile(r"\s*[/|:]\s*([^\s«»“”<>]+)")
+_PAIR_BEFORE = re.compile(r"([\w.\-]{3,32})(?:\s*[/|:]\s*|\s+)$")
+_SHAPED = re.compile(
+    r"(?=.*[A-Za-z]{2})(?=.*\d)(?:[A-Za-z0-9]+[!#$%^&*][A-Za-z0-9!#$%^&*]*[A-Za-z0-9][!#$%^&*]*"
+    r"|(?!(?i:img|dsc|vid|photo|file|test|var|col|id|log|screenshot|doc|user|item|key|page|ch|ep|part|pxl|mvi|rec|utf|tmp|data|model|layer|sha|x86|ram)_?\d*[_.])[A-Za-z]{3,}[A-Za-z0-9]*_[A-Za-z0-9]+[!#$*]*|[A-Z][a-z]{2,}[A-Z][a-z]{2,}\d{1,4}[!#$*]*|[A-Z][a-z]{2,}\d{4}[!#$*]+)"
+)
 
 
 def is_gibberish(word: str) -> bool:
@@ -199,7 +235,7 @@ def _is_counted(norm: str, end: int) -> bool:
 _CODE_KEYWORD = re.compile(
     _B
     + r"(?:пин|pin|пін)(?:i|im|in|imi|ini|ы|а|ом)?[- ]?(?:код\w{0,2}|codes?)?|код\w{0,3}|code|codes|codice|codici|c[oó]digos?|kod\w{0,3}|mã(?: xác (?:nhận|minh|thực))?|ma xac nhan|otp|tan|puk|2fa|tfa|mfa|cv[cv]2?|цвв|свв|cvv/cvc"
-    r"|домофон\w*|сигнализаци\w+|сейф\w*|alarm\w*|alarme|digicode|verification|geheimzahl|zahlencode|t[üu]rcode|clave|(?:best[äa]tigungs|t[üu]r|zugangs|sicherheits|haus|alarm|tor|garagen|einmal|freischalt|entsperr|verifizierungs|authentifizierungs)-?(?:code|kode|pin|tan)|keypad|safe combo|lockbox|szyfr|passcode|şifre\w*|sifre\w*|onay kodu"
+    r"|домофон\w*|сигнал(?:изаци\w+|к\w+)|сейф\w*|alarm\w*|alarme|digicode|verification|geheimzahl|zahlencode|t[üu]rcode|clave|(?:best[äa]tigungs|t[üu]r|zugangs|sicherheits|haus|alarm|tor|garagen|einmal|freischalt|entsperr|verifizierungs|authentifizierungs)-?(?:code|kode|pin|tan)|keypad|safe combo|lockbox|szyfr|passcode|şifre\w*|sifre\w*|onay kodu"
     r"|one[- ]time|одноразов\w+|смс-?к\w*|смск\w+|три цифры(?: сзади)?|combination"
     + _E
     + "|验证码|驗證碼|校验码|动态码|门禁码?|门锁|保险箱密码|安全码|取件码",
@@ -207,12 +243,12 @@ _CODE_KEYWORD = re.compile(
 )
 _CODE_VERB = re.compile(
     _B
-    + r"(?:мне |тебе |вам |щас |сейчас )?(?:пришл[оаи]|пришёл|пришел|прислал\w*|надіслал\w*|прийшов|прийшло)|введи\w*|вводи|вбей|вбивай|продиктуй|підтверд\w+|подтвер\w+|enter|type in|verify|got sent|texted me|sms|смс\w*|эсэмэск\w+|введіть|gir|wpisz|bestätig\w+|arrivat[oa]|lleg[oó]|llegado|reçu|recu|chegou|recebi|kam|bekommen|przyszedł|przyszedl|geldi|gelen|tippe|tape|digita|introduce|ввел|ввёл|вводил\w?|nhập|nhận"
+    + r"(?:мне |тебе |вам |щас |сейчас )?(?:пришл[оаи]|пришёл|пришел|прислал\w*|надіслал\w*|прийшов|прийшло)|введи\w*|вводи|вбей|вбивай|продиктуй|підтверд\w+|подтвер\w+|enter|type in|verify|got sent|texted me|(?:a )?(?:text|message) (?:with|saying)|sms|смс\w*|эсэмэск\w+|введіть|gir|wpisz|bestätig\w+|arrivat[oa]|lleg[oó]|llegado|reçu|recu|chegou|recebi|kam|bekommen|przyszedł|przyszedl|geldi|gelen|tippe|tape|digita|introduce|ввел|ввёл|вводил\w?|nhập|nhận"
     + _E,
     re.IGNORECASE,
 )
 _NOT_A_CODE = re.compile(
-    r"ошибк|помилк|fehler|błęd|errore|erreur|hata kod|lỗi|错误|error|err\b|promo|промо|скидк|discount|coupon|купон|voucher|zip|postal|postcode|post ?code|почтов|индекс|стран|country|област|город|area|товар|сумм|amount|dress|source|исходн|регион|подразделен|qr|bar ?code|штрих|vs ?code|code review|"
+    r"ошибк|помилк|fehler|błęd|errore|erreur|hata kod|lỗi|错误|error|err\b|promo|промо|скидк|discount|coupon|купон|voucher|zip|postal|postcode|post ?code|почтов|индекс|стран|country|област|город|area|товар|barras|kreskow|barre|barkod|strich|checkout|касс|оформлени|сумм|amount|dress|source|исходн|регион|подразделен|qr|bar ?code|штрих|vs ?code|code review|"
     r"morse|морзе|окпо|оквэд|бик|status|http|exit|ответ|response|postleit|plz|código postal|codigo postal|code postal|kod poczt|posta kodu|cap\b|邮编|区号|линии|line|lines|строк|"
     r"build|сборк|culture|genetic|генетич|descuento|réduction|remise|sconto|rabatt|rabat|indirim|giảm giá|khuyến mãi|优惠码|desconto|vùng|bưu chính|treasury|penal|уголовн|civil|commune|da vinci|versand|product|produkt|producto|"
     r"notation|рейс|flight|sort code|swift|hex|color|colou?r|цвет|reserva|booking|брон|заказ|order|tracking|трек|версии|dialling",
@@ -225,7 +261,7 @@ _CVV = re.compile(r"(?<![^\W_])(?:cv[cv]2?|cvv/cvc|цвв|свв|сvv|cvn|код
 class ChatCodeRecognizer(ChatRecognizer):
     """PINs, CVVs, door and alarm codes, one-time codes."""
 
-    wake = Wake.CODE | Wake.BANK
+    wake = Wake.CODE | Wake.BANK | Wake.PASSWORD
     entities = (Entity.PIN, Entity.OTP)
 
     def scan(self, view: View) -> Iterator[Hit]:
@@ -234,17 +270,24 @@ class ChatCodeRecognizer(ChatRecognizer):
         norm = view.norm
         for match in _CVV.finditer(norm):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.9, "pin.cvv")
-        if not view.wake & Wake.CODE:
+        if not view.wake & (Wake.CODE | Wake.PASSWORD):
             return
         for keyword in _CODE_KEYWORD.finditer(norm):
             around = norm[max(0, keyword.start() - 14) : keyword.end() + 18]
             if _NOT_A_CODE.search(around):
                 continue
-            value = self._value(norm, keyword.end(), min(len(norm), keyword.end() + 48)) or self._value_before(norm, keyword.start())
+            value = self._value(norm, keyword.end(), min(len(norm), keyword.end() + 48))
+            if value and _STATUS.fullmatch(norm, *value) and len(keyword[0]) <= 5 and not _PIN_LIKE.search(norm):
+                continue  # HTTP says 404
+            value = value or self._value_before(norm, keyword.start())
             if value is None:
                 continue
             entity = Entity.OTP if _OTP_LIKE.search(norm) and not _PIN_LIKE.search(keyword[0]) else Entity.PIN
             yield Hit(*value, entity, 0.8, "code.keyword")
+        for match in _TO_LOG_IN.finditer(norm):
+            yield Hit(match.start(), match.end(), Entity.OTP, 0.7, "otp.to-log-in")
+        for match in _COMBINATION.finditer(norm):
+            yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.combination")
         for gate in _GATE.finditer(norm):
             yield Hit(gate.start(1), gate.end(1), Entity.PIN, 0.7, "code.gate")
         for verb in _CODE_VERB.finditer(norm):
@@ -259,11 +302,14 @@ class ChatCodeRecognizer(ChatRecognizer):
             digits = sum(c.isdigit() for c in match[0])
             value_start, value_end = match.span()
             raw = match[0]
+            if re.fullmatch(r"[A-Z]{3,}\d{1,3}", raw):
+                continue  # SUMMER20 is a voucher
             if not 3 <= digits <= 9 and not (digits == 2 and len(raw) > 4):
                 continue
-            if is_verb and not (4 <= digits <= 8 and raw.isdigit() and not re.fullmatch(r"[1-9]\d?0{2,}|(?:19|20)\d\d", raw)):
+            is_written = raw.isdigit() or re.fullmatch(r"\d{3}[ -]\d{3}", raw) or _CODE_KEYWORD.search(norm)
+            if is_verb and not (4 <= digits <= 8 and is_written and not re.fullmatch(r"[1-9]\d?0{2,}|(?:19|20)\d\d", raw)):
                 continue
-            if _is_counted(norm, value_end) or _NEAR_DATE.match(norm, max(0, value_start)):
+            if _is_counted(norm, value_end) or _PRICED.search(norm, max(0, value_start - 14), value_start) or _NEAR_DATE.match(norm, max(0, value_start)):
                 continue
             if is_verb and re.match(r"\s*(?:на карт|за |to |bonus|points|балл)", norm[value_end:]):
                 continue
@@ -272,7 +318,7 @@ class ChatCodeRecognizer(ChatRecognizer):
 
     def _value_before(self, norm: str, stop: int) -> tuple[int, int] | None:
         last = None
-        for match in re.finditer(r"(?<![\w.,:/+\-])\d{4,8}(?=[\s,.\-–—:;!?()]{1,4}(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)", norm[max(0, stop - 30) : stop]):
+        for match in re.finditer(r"(?<![\w.,:/+\-])(?:\d{4,8}|\d{3}[ -]\d{3})(?=[\s,.\-–—:;!?()]{1,4}(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)", norm[max(0, stop - 30) : stop]):
             last = match
         if last is None:
             return None
@@ -280,11 +326,18 @@ class ChatCodeRecognizer(ChatRecognizer):
         return base + last.start(), base + last.end()
 
 
+_PRICED = re.compile(r"(?:стоит|стоил\w?|цен\w+|купил\w? за|за|costs?|worth|for only|price|kostet|cuesta|coûte|custa|costa|kosztuje) $", re.IGNORECASE)
 _GATE = re.compile(
     r"(?<![^\W_])(?:ворот\w*|калитк\w*|шлагбаум\w*|чемодан\w*|шкафчик\w*|зам(?:ок|ке|ка)|двер\w+|gate|door|lock(?:er|box)?|suitcase|garage|подъезд\w*|porta|puerta|porte|tür|drzwi|brama|kapı)(?![^\W_])"
     r"[^\d\n]{0,30}?(?:наб[еи]р\w+|открыва\w+ (?:на|по)|жми|нажми|dial|press|punch in|opens with|combo|комбинаци\w+)[^\d\n*#]{0,12}([*#]?\d{3,8}#?)(?!\w)",
     re.IGNORECASE,
 )
+_TO_LOG_IN = re.compile(r"(?<![\w.,:/+\-])(\d{4,8})(?= is your)|(?<![\w.,:/+\-])(\d{4,8})(?= (?:to|for|um|para|per|pour|чтобы|для) (?:log|sign|verify|confirm|connect|iniciar|entrar|accedere|вход|войти|подтв|enter|access))")
+_COMBINATION = re.compile(
+    r"(?<![^\W_])(?:(?:lock|safe|bike|locker|suitcase)\b[^\d\n]{0,24}|(?:atm|bankomat|банкомат)\s*[:=]\s*)(\d(?:-\d){2,5}|\d\d-\d\d-\d\d|(?<=[:=] )\d{4,6})(?![\w\-])",
+    re.IGNORECASE,
+)
+_STATUS = re.compile(r"[1-5]0\d|418|429")
 _NEAR_DATE = re.compile(r"\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d\d")
 _OTP_LIKE = re.compile(
     r"пришл|прислал|смс|sms|эсэмэс|otp|одноразов|one[- ]time|verif|подтвержд|підтвердж|2fa|login code|authent|code is|вход|验证|驗證|xác|onay|doğrul|bestätig|vérif|potwierdz|weryf|conferma|confirma|whatsapp|telegram|google|введи",

@@ -9,7 +9,7 @@ import re
 
 _UNIT = (
     r"(?:k|к|m|м|кг|kg|g|г|гр|gb|гб|mb|мб|tb|тб|km|км|cm|см|mm|мм|ml|мл|h|ч|час\w*|min|мин\w*|sec|сек\w*|s|d|дн\w*|год\w*|лет|г\.|pm|am|"
-    r"usd|eur|rub|руб\w*|р|₽|грн|zł|zl|pln|tl|vnd|đ|тыс\w*|тысяч\w*|млн|x|х|й|я|е|ый|ая|ого|го|му|м|ую|ом|st|nd|rd|th|er|e|è|º|ª|o|a|%|шт|чел|px|dpi|hz|гц|fps|"
+    r"usd|eur|rub|руб\w*|р|₽|грн|zł|zl|pln|tl|vnd|đ|тыс\w*|тысяч\w*|млн|x|х|й|я|е|ый|ая|ого|го|му|м|ую|ом|st|nd|rd|th|er|e|è|º|ª|o|a|%|шт|чел|px|dpi|hz|гц|ггц|мгц|кгц|ghz|mhz|fps|"
     r"w|kw|вт|v|в|mah|мач|°c|c|f|cc|hp|лс|л|l|°|元|块|号|月|日|年|点|分|个|人|岁|k|tr|ty|triệu|nghìn|tuổi|reais|euros?|dollars?|bucks|quid|p|pts?|lbs?|oz|ft|in|yo|yrs?|mins?|hrs?|secs?|days?|mg|мг)"
 )
 _PLAIN = re.compile(

@@ -72,11 +72,17 @@ WORD = re.compile(r"\w+")
 _DIGITS = re.compile(r"\d[^\w\n]{0,3}\d[^\w\n]{0,3}\d")
 _DIGIT = re.compile(r"\d")
 _LONG = re.compile(r"[A-Za-z0-9_\-+/=]{20}")
-_GERMAN_STREET = re.compile(r"(?:str\.?|stra(?:ss|ß)e|weg|platz|gasse|allee|damm|ufer|ring) \d")
+_GERMAN_STREET = re.compile(r"(?:str\.?|stra(?:ss|ß)e|weg|platz|gasse|allee|damm|ufer|ring|markt|hof|graben|berg|steig|chaussee) \d|\d\w?, ?\d{4,5} \w{3}")
 _CJK = re.compile(r"[\u3400-\u9fff]")
 _EXOTIC = re.compile(r"[\u3400-\u9fffà-öø-ÿā-ſơưạ-ỹ]")
 _CYRILLIC = re.compile(r"[\u0400-\u052f]")
 _VIETNAMESE = re.compile(r"[ăâđêôơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ]")
+_SURNAME = re.compile(
+    r"(?<!\w)[А-ЯЁІЇЄ][а-яёіїє]{2,}(?:[оеё]в|[иы]н|[сц]к|ськ|енк|чук|юк|ян|дзе|швили)(?:а|у|ым|ой|е|ий|ая|ого|ому|им|ую|о|ом|ою)?(?!\w)"
+)
+_PASSWORD_SHAPE = re.compile(
+    r"[A-Za-z0-9][!#$%^&*][A-Za-z0-9]|[A-Za-z]_\w*\d|\d_[A-Za-z]|[A-Z][a-z]+[A-Z][a-z]+\d|[A-Z][a-z]{2,}\d{4}[!#$*]"
+)
 _CJK_TRIGGER = re.compile("|".join(map(re.escape, CJK_TRIGGERS)))
 
 
@@ -154,6 +160,8 @@ class View(NlpArtifacts):
                 wake |= Wake.DIGITS
             if _GERMAN_STREET.search(low):
                 wake |= Wake.ADDRESS
+            if _PASSWORD_SHAPE.search(self.norm):
+                wake |= Wake.PASSWORD
         if "@" in low:
             wake |= Wake.AT
         if "(at" in low or "[at" in low or " at " in low and "dot" in low:
@@ -170,6 +178,8 @@ class View(NlpArtifacts):
                     wake |= Wake.SEED
                     break
         if not low.isascii():
+            if self.norm is not low and _SURNAME.search(self.norm):
+                wake |= Wake.NAME
             exotic = _EXOTIC.search(low)
             if exotic:
                 if exotic[0] >= "\u3400":
@@ -177,7 +187,7 @@ class View(NlpArtifacts):
                     for match in _CJK_TRIGGER.finditer(low):
                         wake |= CJK_TRIGGERS[match[0]]
                 else:
-                    wake |= Wake.NAME
+                    wake |= Wake.NAME | (Wake.ADDRESS if _DIGIT.search(low) else 0)
                     for word in words:
                         if not word.isascii():
                             wake |= get(unaccent(word), 0)

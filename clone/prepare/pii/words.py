@@ -55,10 +55,10 @@ _WAKE: dict[int, str] = {
         parola* parolę şifre* sifre* şifres* giriş giris
         hasło hasła haslo hasla hasłem hasle haslem
         khẩu khau mk matkhau mkhau pss
-        контрасе* secret secrets секрет* master
+        контрасе* changed share поменя* сменил* cambié cambie changé geänd* mudei cambiat* zmieni* değiş* secret secrets секрет* master contra admin netflix disney spotify hulu hbo нетфли* кинопо* спотиф* стим steam icloud okko prime lowercase uppercase capital caps заглав* букв буквы буква буквой гасло впн vpn госуслуг*
         """,
     Wake.CODE: """
-        код коды кода коду кодом кодик пин пинк* пинкод* пинкода cvv cvc cvv2 cvc2 цвв цвц домофон* сигнализац* сейф* подтвер* смс смск* эсэмэс*
+        код коды кода коду кодом кодик пин пинк* пинкод* пинкода cvv cvc cvv2 cvc2 цвв цвц домофон* сигнал* сейф* text combo combin* atm банкома* bankomat подтвер* смс смск* эсэмэс*
         пришло пришел пришёл пришла пришли прислал* введи введите вводи вбей вбивай продикт* одноразов* авторизац*
         code codes pin pins otp tan puk 2fa mfa verif* verify sms passco* tfa
         codigo código codigos códigos clave claves verifi* vérif* alarm* alarme alarma digicod* porton* portail
@@ -89,9 +89,9 @@ _WAKE: dict[int, str] = {
         """,
     Wake.ADDRESS: """
         ул улица улице улицу улицы улицей улка пр просп проспе* пер переул* бульв* бул шоссе наб набере* площа* пл проезд* мкр микрор* тупик квартал линия аллея аллее тракт
-        кв квартир* корп корпус* подъез* дом дома доме дому д живу живём живем живет живёт адрес* приезжай приезжайте прописк* доставк* вул вулиц* провул* просп* буд
-        street st str road rd avenue ave av lane ln drive dr court ct boulev* blvd terrace crescent close place pl square sq way highway hwy parkway pkwy apt flat unit suite box pobox address grove gardens hill row mews circle cir trail ridge walk
-        calle c avda avenida plaza paseo carrera cra cl camino piso portal carretera ronda urb travesia travesía direccion dirección colonia
+        кв квартир* корп корпус* подъез* дом дома доме дому д живу живём живем живет живёт адрес* приезжай приезжайте приїж* приїзд* їду їдь заїжд* переех* подъез* теперь привез* встреча* прописк* доставк* вул вулиц* провул* просп* буд
+        loop alley quay green broadway wharf view rise park path pike turnpike plaza run vale street st str road rd avenue ave av lane ln drive dr court ct boulev* blvd terrace crescent close place pl square sq way highway hwy parkway pkwy apt flat unit suite box pobox address grove gardens hill row mews circle cir trail ridge walk
+        carrer passeig plaça rúa kra diagonal transversal calle c avda avenida plaza paseo carrera cra cl camino piso portal carretera ronda urb travesia travesía direccion dirección colonia
         rue avenue allée allee impasse chemin quai place cours route bd square villa adresse appt bis
         straße strasse str weg platz gasse damm ufer ring allee hausnr wohne wohnt adresse hof
         via viale piazza corso vicolo largo strada piazzale indirizzo interno lungomare contrada
@@ -109,7 +109,7 @@ _WAKE: dict[int, str] = {
         """,
     Wake.USER: """
         ник ники никнейм* логин* юзер* юзерн* инст* инста инсте инсту инстаг* тг телег* телеге телеграм* дискорд* скайп* стим стиме вк твич тикток* аккаунт* акк профил* подпи* нік
-        nick nickname nickn* user usern* username userna* handle ig insta instag* instagram tg telegram discord snap snapchat skype steam twitch tiktok twitter reddit gamertag psn xbox login id follow telega kik wechat qq
+        github gitlab linkedin u add venmo paypal cashapp insta* nick nickname nickn* user usern* username userna* handle ig insta instag* instagram tg telegram discord snap snapchat skype steam twitch tiktok twitter reddit gamertag psn xbox login id follow telega kik wechat qq
         usuario usuari* utilis* pseudo benutz* nutzer* nutzername utente usuário utilizador użytko* nazwa użytkownika kullan* kullanıcı tên
         """,
     Wake.PLATE: """
@@ -119,7 +119,7 @@ _WAKE: dict[int, str] = {
         """,
     Wake.MAIL: """
         собак* собака собачк* точка почта почту почте мыло емейл имейл мейл gmail гмейл джимейл mail email hotmail yahoo outlook icloud proton protonmail yandex yandexru яндекс
-        arroba punto arobase aroba klammera* klamm* affens* chioccio* malpa małpa kropka nokta kuyruklu ponto chấm chamm dot ет равлик крапка mailru
+        arroba punto punkt point arobase aroba klammera* klamm* affens* chioccio* malpa małpa kropka nokta kuyruklu ponto chấm chamm dot ет равлик крапка mailru
         """,
     Wake.KEY: """
         api апи token* токен* key keys ключ secret bearer sk ghp gho glpat xoxb xoxp akia asia aiza eyj begin hf npm pypi
