@@ -7,6 +7,7 @@ order, by anybody. Knows nothing of the archive or of splits.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import sys
@@ -29,6 +30,7 @@ from clone.prepare.duplicates import Sketches, sketch
 from clone.prepare.examples import Measured, build_examples
 from clone.prepare.lengths import Lengths
 from clone.prepare.pii import FAILED_TEXT, LiteralIndex, Literals, Scrubbed, ScrubCounts
+from clone.prepare.pii.replace import script_of
 from clone.prepare.sessions import Line, Standing, merge_turns
 from clone.records import Example
 
@@ -68,6 +70,7 @@ class Settings:
     tokenizer: Path
     max_context_tokens: int
     long_text_chars: int
+    fingerprint_key: bytes  # of this run alone: values are told apart, and nobody can say later which they were
     build_scrubber: Callable[[], Scrubs]
 
 
@@ -112,6 +115,8 @@ class Built:
     sessions: list[SessionPart]
     dropped: Counter[str] = field(default_factory=Counter)
     scrub: ScrubCounts = field(default_factory=ScrubCounts)
+    by_script: Counter[str] = field(default_factory=Counter)  # findings by the script of their message
+    fingerprints: dict[str, set[bytes]] = field(default_factory=dict)  # of the values found, by type
     n_context_tokens: array[int] = field(default_factory=lambda: array("i"))  # of each example, instruction included
     n_reply_tokens: array[int] = field(default_factory=lambda: array("i"))
     n_bubbles: array[int] = field(default_factory=lambda: array("i"))  # of each reply
@@ -153,7 +158,7 @@ class Worker:
     def build(self, order: BuildOrder) -> Built:
         """Turn a scrubbed batch into examples, left in the folder; return what each session holds."""
         built = Built(order.number, [])
-        batch = self._finish_scrubbing(order, built.scrub)
+        batch = self._finish_scrubbing(order, built)
         lengths = self._lengths().count(batch.texts)
         n_header = self._lengths().count([batch.contact])[0] + 2
         with examples_path(self._settings.folder, order.number).open("wb") as out:
@@ -178,7 +183,7 @@ class Worker:
                 built.sessions.append(SessionPart(session_id, batch.contact, ended_at, n_examples, n_bytes))
         return built
 
-    def _finish_scrubbing(self, order: BuildOrder, counts: ScrubCounts) -> Batch:
+    def _finish_scrubbing(self, order: BuildOrder, built: Built) -> Batch:
         """Return a batch with the values that any batch gave away masked, and repeats replaced."""
         path = batch_path(self._settings.folder, order.number)
         with path.open("rb") as stream:
@@ -186,7 +191,9 @@ class Worker:
         path.unlink()
         first = [changed.get(i) or Scrubbed(text) for i, text in enumerate(batch.texts)]
         for i, item in enumerate(self._scrubber().second_pass(batch.texts, first, self._index())):
-            counts.add(item)
+            built.scrub.add(item)
+            if item.findings:
+                self._note(batch.texts[i], item, built)
             text = item.text.strip()
             batch.texts[i] = text or FAILED_TEXT
             if item.failed or not text:
@@ -197,6 +204,13 @@ class Worker:
             batch.texts[i] = COPIED
             batch.standings[i] = Standing.SHOWN
         return batch
+
+    def _note(self, text: str, item: Scrubbed, built: Built) -> None:
+        built.by_script[script_of(text)] += len(item.findings)
+        for finding in item.findings:
+            value = text[finding.start : finding.end].casefold().encode()
+            fingerprint = hashlib.blake2b(value, key=self._settings.fingerprint_key, digest_size=8).digest()
+            built.fingerprints.setdefault(str(finding.entity), set()).add(fingerprint)
 
     # Each made when it is first needed: a worker of the first pass needs no tokenizer.
 

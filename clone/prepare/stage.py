@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import secrets
 import shutil
 import tempfile
 from array import array
@@ -40,6 +41,7 @@ from clone.prepare.batches import (
 )
 from clone.prepare.choices import Choices, read_choices
 from clone.prepare.duplicates import find_repeats
+from clone.prepare.formats import FORMATS
 from clone.prepare.lengths import TokenizerFile, find_tokenizer
 from clone.prepare.page import render_page
 from clone.prepare.pii import ContactChoice, Entity, KnownPerson, Literals, PiiSettings, Scrubber, ScrubCounts
@@ -110,6 +112,7 @@ def prepare(
                 tokenizer=tokenizer.path,
                 max_context_tokens=recipe.max_context_tokens,
                 long_text_chars=recipe.long_text_chars,
+                fingerprint_key=secrets.token_bytes(32),
                 build_scrubber=build_scrubber or scrubber_for(recipe, choices, key, source.known_people()),
             )
             with crew(settings, n_workers if source.seen.n_messages >= _WORTH_A_CREW else 1) as team:
@@ -233,10 +236,15 @@ def _balance_and_split(
     replies: Counter[str] = Counter()
     scrub = ScrubCounts()
     by_contact: Counter[str] = Counter()
+    by_script: Counter[str] = Counter()
+    values: dict[str, set[bytes]] = {}
     for batch in built:
         for part in batch.sessions[:1]:  # a batch holds one contact's sessions
             by_contact[part.contact] += sum(batch.scrub.by_entity.values())
         replies.update(batch.dropped)
+        by_script.update(batch.by_script)
+        for kind, fingerprints in batch.fingerprints.items():
+            values.setdefault(kind, set()).update(fingerprints)
         scrub.merge(batch.scrub)
     steps = _steps(source.seen, replies, sum(session.n_examples for session in sessions), n_kept)
     if not n_kept:
@@ -256,7 +264,12 @@ def _balance_and_split(
         n_validation=n_validation,
         contacts=dict(sorted(contacts.items(), key=lambda item: (-item[1], item[0]))),
         tokenizer=tokenizer.name,
-        scrub={**scrub.as_json(), "by_contact": dict(sorted(by_contact.items()))},
+        scrub={
+            **scrub.as_json(),
+            "distinct_by_type": {kind: len(values[kind]) for kind in sorted(values)},
+            "by_script": dict(sorted(by_script.items())),
+            "by_contact": dict(sorted(by_contact.items())),
+        },
         tables=_tables(built, source.seen, recipe.max_context_tokens),
         notices=_notices(kept, n_kept, n_validation),
     )
@@ -312,6 +325,9 @@ def _write(
     copy_sessions: Callable[[IO[bytes], IO[bytes]], None],
 ) -> None:
     manifest_path = folder / "manifest.json"
+    for form in FORMATS:  # what other trainers read would be of the examples before
+        for path in (*folder.glob(f"train.{form}.*"), *folder.glob(f"validation.{form}.*")):
+            path.unlink()
     manifest_path.unlink(missing_ok=True)  # its presence says that the files beside it belong together
     with (
         write_atomically(folder / "train.jsonl", binary=True) as train,
