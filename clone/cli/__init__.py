@@ -17,6 +17,7 @@ COMMANDS = {
     "finetune": "Train an adapter that answers as you do.",
     "chat": "Talk to your twin.",
     "serve": "Serve the twin on this machine: one page, and OpenAI's API.",
+    "export": "Give the twin to other programs: GGUF, Hugging Face, PEFT.",
     "forget": "Remove a contact from the archive and from processed data.",
     "run": "Walk the four stages of a recipe and skip what is up to date.",
     "status": "Say what stands, how old it is, and what to type next.",
