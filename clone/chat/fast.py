@@ -448,5 +448,3 @@ def _scale(linear: Any) -> torch.Tensor:
     """Return the scales of 8-bit rows; where the weights are wide, anything that is a pointer."""
     scale = getattr(linear, "scale", None)
     return scale if isinstance(scale, torch.Tensor) else linear.weight
-
-

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-
 from clone.chat.disclosure import LABEL
 from clone.chat.export.source import Source, require_falcon, to_numpy_f32
 from clone.errors import ModelError
@@ -105,7 +104,9 @@ def write_lora(source: Source, path: Path) -> Written:
         work.unlink(missing_ok=True)
 
 
-def write_modelfile(source: Source, path: Path, model: Path, *, temperature: float, adapter: Path | None = None) -> None:
+def write_modelfile(
+    source: Source, path: Path, model: Path, *, temperature: float, adapter: Path | None = None
+) -> None:
     """Write Ollama's Modelfile: the template of training, the stops, and what this is."""
     marks = {control: source.tokens.spelling(control) for control in Control}
     stops = [marks[control] for control in (Control.END, Control.THEM, Control.ME, Control.DOC)]
@@ -256,5 +257,3 @@ def _finish(writer: Any, work: Path, path: Path) -> int:
     except OSError as error:
         raise disk_error(error, path) from error
     return path.stat().st_size
-
-
