@@ -28,9 +28,6 @@ test: env browser
 browser:
 	@sh tools/install_chromium.sh
 
-golden: env
-	$(BIN)/python -m tests.golden
-
 check: env browser
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
