@@ -67,6 +67,7 @@ def command(
     from clone.collect.contract import Asked
     from clone.collect.files import zone
 
+    timezone, dates = timezone or recipe.collect.timezone, dates or recipe.collect.dates
     asked = Asked(
         me=me or recipe.collect.me or "",
         timezone=zone(timezone) if timezone else None,

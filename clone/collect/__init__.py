@@ -13,11 +13,9 @@ from pathlib import Path
 
 from clone.archive import Archive, PageCount
 from clone.collect.contract import Asked, Item, Page, Tally
-from clone.collect.files import parts_of
-from clone.collect.sources import detect
+from clone.collect.files import fingerprint, parts_of
 from clone.errors import GateFailed
 from clone.records import Account, Chat, Person
-from clone.workspace import hash_file
 
 OnProgress = Callable[[str, int, int | None], None]
 
@@ -57,6 +55,8 @@ def import_file(
     An import only fills holes: what is known stays. Raises SourceError for a file that is no export, and GateFailed
     where more than `max_bad_share` of its records cannot be read; pages written before that stay.
     """
+    from clone.collect.sources import detect  # not above: `python -m clone.collect.sources` would load it twice
+
     writing = _Writing(archive)
     total: int | None = None
     with parts_of(path) as parts:
@@ -73,9 +73,8 @@ def import_file(
                 on_progress(path.name, tally.n_read, max(total, tally.n_read) if total else None)
     _judge(path.name, tally, max_bad_share)
     writing.write(source.raw_format, tally.n_read)
-    if path.is_file() and not tally.cut:
-        with archive.transaction():
-            archive.put_import(hash_file(path), path.name, source.name, now, tally.n_read)
+    with archive.transaction():
+        archive.put_import(fingerprint(path), path.name, source.name, now, tally.n_read)
     on_progress(path.name, tally.n_read, tally.n_read)
     return ImportReport(
         path.name,

@@ -234,8 +234,10 @@ def test_an_archive_of_a_newer_clone_is_left_alone(export: Path, workspace: Path
 
 
 def test_a_damaged_archive_is_said_so(export: Path, workspace: Path, clone: Clone) -> None:
-    (workspace / "data/raw").mkdir(parents=True)
-    (workspace / "data/raw/archive.sqlite").write_bytes(b"no database " * 100)
+    clone("collect", "--from", "result.json")
+    path = workspace / "data/raw/archive.sqlite"
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + b"\xff" * (len(content) - 100))
     assert error_of(clone("collect", "--from", "result.json")) == [
         "Error: archive.sqlite is not an archive of clone, or it is damaged.",
         "Hint: Put it aside and collect again.",
