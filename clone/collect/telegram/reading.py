@@ -28,7 +28,11 @@ Message, MessageService = (
 _BARE: dict[bytes, Any] = {struct.pack("<I", kind.CONSTRUCTOR_ID): kind for kind in (Message, MessageService)}
 _VECTOR_BYTES = struct.pack("<I", VECTOR)
 _MOST_PADDING = 1024  # bytes, of MTProto 2.0
-_MESSAGE_IDS_AT = {t.Message.CONSTRUCTOR_ID: 12, t.MessageService.CONSTRUCTOR_ID: 8}  # flags stand before the id
+_MESSAGE_IDS_AT = {  # flags stand before the id
+    t.Message.CONSTRUCTOR_ID: 12,
+    t.MessageService.CONSTRUCTOR_ID: 8,
+    t.MessageEmpty.CONSTRUCTOR_ID: 8,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +139,26 @@ class _Reader(BinaryReader):  # type: ignore[misc]
         return value
 
 
-def read_answer(reader: BinaryReader) -> Answer:
-    """Read what is left in `reader` as one answer. A request's `read_result`; never raises for its content."""
-    mine = _Reader(reader.read())
+def peek_newest_id(data: bytes) -> int | None:
+    """Return the id of the first message in a history's answer, its newest, without reading the answer."""
+    kind, flags = int.from_bytes(data[:4], "little"), int.from_bytes(data[4:8], "little")
+    if kind == t.messages.Messages.CONSTRUCTOR_ID:
+        at = 4
+    elif kind == t.messages.MessagesSlice.CONSTRUCTOR_ID and not flags & 8:  # 8: an object of any length follows
+        at = 12 + 4 * bool(flags & 1) + 4 * bool(flags & 4)
+    else:
+        return None
+    if data[at : at + 4] != _VECTOR_BYTES or not any(data[at + 4 : at + 8]):
+        return None
+    id_at = _MESSAGE_IDS_AT.get(int.from_bytes(data[at + 8 : at + 12], "little"))
+    if id_at is None:
+        return None
+    return int.from_bytes(data[at + 8 + id_at : at + 12 + id_at], "little", signed=True)
+
+
+def read_answer(data: bytes) -> Answer:
+    """Read the bytes of an answer. Never raises for what they hold."""
+    mine = _Reader(data)
     try:
         return Answer(mine.read_answer(), mine.parts, mine.head, None)
     except TypeNotFoundError as error:

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from telethon.extensions import BinaryReader
 from telethon.tl import functions as f
 from telethon.tl import types as t
 
 from clone.collect.telegram.history import History
 from clone.collect.telegram.parse import chat_of, parse_message
-from clone.collect.telegram.reading import read_answer
+from clone.collect.telegram.reading import peek_newest_id, read_answer
 from clone.records import Account, Kind
 from tests.mtproto.account import make_dialog
 
@@ -75,10 +74,11 @@ def test_wire_bytes_are_those_that_were_written_down(name: str) -> None:
 
 
 def test_written_bytes_of_a_page_are_read_as_the_messages_they_are() -> None:
-    answer = read_answer(BinaryReader((GOLDEN / "history_slice.bin").read_bytes()))
+    answer = read_answer((GOLDEN / "history_slice.bin").read_bytes())
     page = History(None, None)._page(answer, 0)  # type: ignore[arg-type]
     assert page is not None
     assert (page.n_server, page.empty, page.cursor) == (1234, [6], 9)
+    assert peek_newest_id((GOLDEN / "history_slice.bin").read_bytes()) == 9
     chat = chat_of(Account("telegram", "1000"), 2001, page.users[0])
     assert (chat.title, chat.username, chat.phone) == ("Grace H", "grace", "4420101")
     text, sticker, call = [parse_message(message, chat) for message, _ in page.messages]
@@ -94,6 +94,7 @@ def test_written_bytes_of_a_page_are_read_as_the_messages_they_are() -> None:
 def test_an_answer_that_is_cut_anywhere_is_never_an_exception() -> None:
     wire = (GOLDEN / "history_slice.bin").read_bytes()
     for length in range(len(wire)):
-        answer = read_answer(BinaryReader(wire[:length]))
+        answer = read_answer(wire[:length])
         assert answer.whole is None
         assert answer.unknown is not None
+        peek_newest_id(wire[:length])
