@@ -132,6 +132,7 @@ class Source:
         gap = timedelta(minutes=self._recipe.session_gap_minutes)
         quotes = self._excluded_lines()
         number = 0
+        numbers = {item.contact_id: i for i, item in enumerate(self.contacts)}
         for chat in self.chats:
             contact = _contact_id(chat)
             batch = Batch(number, self._names[contact], [], [], [], [], [], [])
@@ -143,7 +144,7 @@ class Source:
                 batch.session_ids.append(keyed_id(self._key, "session", contact, first.account_id, first.message_id))
                 batch.starts.append(len(batch.texts))
                 for message in session.messages:
-                    self._add(batch, message)
+                    self._add(batch, message, numbers[contact])
                 if len(batch.texts) >= _BATCH_MESSAGES:
                     yield batch
                     number += 1
@@ -156,9 +157,8 @@ class Source:
         """Yield the messages that are part of the conversation; count the others."""
         since = datetime.combine(self._recipe.since, time(), UTC) if self._recipe.since else None
         until = datetime.combine(self._recipe.until, time(), UTC) if self._recipe.until else None
-        seen, dropped = self.seen, self.seen.cleaning
+        dropped = self.seen.cleaning
         has_excluded = bool(quotes) or ContactChoice.EXCLUDE in self._choices.values()
-        contact = next(i for i, item in enumerate(self.contacts) if item.contact_id == _contact_id(chat))
         for message in self._archive.messages(chat):
             if since and message.sent_at < since:
                 why = "before since"
@@ -173,17 +173,18 @@ class Source:
             if why:
                 dropped[why] += 1
                 continue
-            seen.contact.append(contact)
-            seen.at.append(int(message.sent_at.timestamp()))
-            seen.is_mine.append(message.is_outgoing)
             yield message
 
-    def _add(self, batch: Batch, message: Message) -> None:
+    def _add(self, batch: Batch, message: Message, contact: int) -> None:
         said = wording(message)
-        self.seen.n_kept += 1
+        seen, at = self.seen, int(message.sent_at.timestamp())
+        seen.n_kept += 1
         if said.instead:
-            self.seen.words[said.instead] += 1
-        batch.at.append(int(message.sent_at.timestamp()))
+            seen.words[said.instead] += 1
+        seen.contact.append(contact)
+        seen.at.append(at)
+        seen.is_mine.append(message.is_outgoing)
+        batch.at.append(at)
         batch.is_mine.append(message.is_outgoing)
         batch.texts.append(said.text)
         batch.standings.append(Standing.SHOWN if said.instead or message.is_forwarded else Standing.OWN)

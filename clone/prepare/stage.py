@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import pickle
+import secrets
 import shutil
 import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,6 +41,7 @@ from clone.prepare.batches import (
 )
 from clone.prepare.choices import Choices, read_choices
 from clone.prepare.duplicates import find_repeats
+from clone.prepare.formats import FORMATS
 from clone.prepare.lengths import TokenizerFile, find_tokenizer
 from clone.prepare.page import render_page
 from clone.prepare.pii import ContactChoice, Entity, KnownPerson, Literals, PiiSettings, Scrubber, ScrubCounts
@@ -47,7 +50,7 @@ from clone.prepare.source import Seen, Source
 from clone.prepare.split import balance_contacts, choose_validation
 from clone.recipe import PrepareRecipe
 from clone.records import StepCount
-from clone.workspace import Workspace, hash_file, make_private_folder, write_atomically
+from clone.workspace import Workspace, disk_error, hash_file, make_private_folder, write_atomically
 
 SCHEMA = 1
 MAX_FAILED_SHARE = 0.001  # of the messages, beyond which nothing is written
@@ -103,15 +106,13 @@ def prepare(
         }
         if not force and (kept := _kept_report(folder, manifest)):
             return kept
-        for left in folder.glob(".work.*"):  # of a run that was killed; it holds messages
-            shutil.rmtree(left, ignore_errors=True)
-        work = Path(tempfile.mkdtemp(prefix=".work.", dir=folder))
-        try:
+        with _work_folder(folder) as work:
             settings = Settings(
                 folder=work,
                 tokenizer=tokenizer.path,
                 max_context_tokens=recipe.max_context_tokens,
                 long_text_chars=recipe.long_text_chars,
+                fingerprint_key=secrets.token_bytes(32),
                 build_scrubber=build_scrubber or scrubber_for(recipe, choices, key, source.known_people()),
             )
             with crew(settings, n_workers if source.seen.n_messages >= _WORTH_A_CREW else 1) as team:
@@ -120,9 +121,21 @@ def prepare(
             on_progress("writing", 0, None)
             page = render_page(name, report, recipe.model_dump())
             _write(folder, manifest, report, page, partial(_copy_sessions, work, built, choice))
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     return report
+
+
+@contextmanager
+def _work_folder(folder: Path) -> Iterator[Path]:
+    """Yield a private folder for what lies between the passes, and remove it with all that is in it."""
+    for left in folder.glob(".work.*"):  # of a run that was killed; it holds messages
+        shutil.rmtree(left, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(prefix=".work.", dir=folder))
+    try:
+        yield work
+    except OSError as error:
+        raise disk_error(error, work) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _kept_report(folder: Path, manifest: Mapping[str, object]) -> PrepareReport | None:
@@ -223,10 +236,15 @@ def _balance_and_split(
     replies: Counter[str] = Counter()
     scrub = ScrubCounts()
     by_contact: Counter[str] = Counter()
+    by_script: Counter[str] = Counter()
+    values: dict[str, set[bytes]] = {}
     for batch in built:
         for part in batch.sessions[:1]:  # a batch holds one contact's sessions
             by_contact[part.contact] += sum(batch.scrub.by_entity.values())
         replies.update(batch.dropped)
+        by_script.update(batch.by_script)
+        for kind, fingerprints in batch.fingerprints.items():
+            values.setdefault(kind, set()).update(fingerprints)
         scrub.merge(batch.scrub)
     steps = _steps(source.seen, replies, sum(session.n_examples for session in sessions), n_kept)
     if not n_kept:
@@ -246,7 +264,12 @@ def _balance_and_split(
         n_validation=n_validation,
         contacts=dict(sorted(contacts.items(), key=lambda item: (-item[1], item[0]))),
         tokenizer=tokenizer.name,
-        scrub={**scrub.as_json(), "by_contact": dict(sorted(by_contact.items()))},
+        scrub={
+            **scrub.as_json(),
+            "distinct_by_type": {kind: len(values[kind]) for kind in sorted(values)},
+            "by_script": dict(sorted(by_script.items())),
+            "by_contact": dict(sorted(by_contact.items())),
+        },
         tables=_tables(built, source.seen, recipe.max_context_tokens),
         notices=_notices(kept, n_kept, n_validation),
     )
@@ -302,6 +325,9 @@ def _write(
     copy_sessions: Callable[[IO[bytes], IO[bytes]], None],
 ) -> None:
     manifest_path = folder / "manifest.json"
+    for form in FORMATS:  # what other trainers read would be of the examples before
+        for path in (*folder.glob(f"train.{form}.*"), *folder.glob(f"validation.{form}.*")):
+            path.unlink()
     manifest_path.unlink(missing_ok=True)  # its presence says that the files beside it belong together
     with (
         write_atomically(folder / "train.jsonl", binary=True) as train,

@@ -21,6 +21,12 @@ Steps = Callable[[PrepareReport, str], dict[str, int]]
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
+@pytest.fixture(autouse=True)
+def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page is tested where a person types the command; drawing it forty times takes half a minute."""
+    monkeypatch.setattr("clone.prepare.stage.render_page", lambda *_: "")
+
+
 def test_a_reply_is_an_example_with_what_came_before(chats: Chats) -> None:
     chats.say(
         "ann",
