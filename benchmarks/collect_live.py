@@ -2,9 +2,9 @@
 
     python benchmarks/collect_live.py [--messages 20000] [--rounds 5]
 
-Both talk to the tests' MTProto server on loopback, which runs in a process of its own; they take turns, and the median of
-the rounds' ratios counts. Ours does all that it does for a person: takeout, dialog list, archive with every message's own
-bytes, a sync to disk for every commit, the count at the end. The last line printed is one JSON object.
+Both talk to the tests' MTProto server on loopback, which runs in a process of its own; they take turns, and the median
+of the rounds' ratios counts. Ours does all that it does for a person: takeout, dialog list, archive with every
+message's own bytes, a sync to disk for every commit, the count at the end. The last line printed is one JSON object.
 """
 
 from __future__ import annotations

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
-from clone.recipe import ChatRecipe
+if TYPE_CHECKING:
+    from clone.recipe import ChatRecipe
 
 
 @dataclass(frozen=True, slots=True)

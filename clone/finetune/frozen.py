@@ -92,6 +92,10 @@ def _to_fp8(x: Tensor) -> tuple[Tensor, Tensor]:
 class Nf4Product(nn.Module):
     """x W' with W in four bits, widened to the dtype of x for each product and let go again."""
 
+    codes: Tensor
+    largest: Tensor
+    levels: Tensor
+
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.shape = tuple(weight.shape)
@@ -106,26 +110,31 @@ class Nf4Product(nn.Module):
 
     def weight(self, dtype: torch.dtype) -> Tensor:
         """Return the weight, (out, in)."""
-        return _widen(self.codes, self.largest, self.levels, self.shape, dtype)  # type: ignore[arg-type]
+        return _widen(self.codes, self.largest, self.levels, self.shape[0], self.shape[1], dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = _Nf4Matmul.apply(x, self)  # type: ignore[no-untyped-call]
+        out: Tensor = _Nf4Matmul.apply(  # type: ignore[no-untyped-call]
+            x, self.codes, self.largest, self.levels, self.shape[0], self.shape[1]
+        )
         return out
 
 
-def _widen(codes: Tensor, largest: Tensor, levels: Tensor, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
+def _widen(codes: Tensor, largest: Tensor, levels: Tensor, n_out: int, n_in: int, dtype: torch.dtype) -> Tensor:
     both = torch.stack([codes >> 4, codes & 15], dim=-1).reshape(-1, NF4_BLOCK)  # (blocks, 64)
-    return (levels[both.int()] * largest.float()[:, None]).to(dtype).reshape(shape)
+    return (levels[both.int()] * largest.float()[:, None]).to(dtype).reshape(n_out, n_in)
 
 
 class _Nf4Matmul(torch.autograd.Function):
     """The product, which keeps the four bits for the backward pass and widens them again there."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, product: Nf4Product) -> Tensor:
-        ctx.product = product
-        return F.linear(x, product.weight(x.dtype))
+    def forward(ctx: Any, x: Tensor, codes: Tensor, largest: Tensor, levels: Tensor, n_out: int, n_in: int) -> Tensor:
+        ctx.save_for_backward(codes, largest, levels)
+        ctx.n_out, ctx.n_in = n_out, n_in
+        return F.linear(x, _widen(codes, largest, levels, n_out, n_in, x.dtype))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        return grads[0] @ ctx.product.weight(grads[0].dtype), None
+        codes, largest, levels = ctx.saved_tensors
+        weight = _widen(codes, largest, levels, ctx.n_out, ctx.n_in, grads[0].dtype)
+        return grads[0] @ weight, None, None, None, None, None

@@ -246,3 +246,38 @@ def _copier(config: Config) -> tuple[Callable[..., None], dict[Any, Any]]:
     if config.mlp_class_name in ("LLaMAMLP", "GemmaMLP", "LLaMAMoE"):
         return partial(convert.copy_weights_hf_llama, config, pending), pending
     return partial(convert.copy_weights_gpt_neox, config), pending
+
+
+# -- and back -----------------------------------------------------------------------------------------------------
+
+
+def hf_tensors(folder: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a base's weights by Hugging Face's names, q, k and v parted where they part them.
+
+    Which of LitGPT's functions does it is said nowhere but inside its entry point, so the choice is repeated here.
+    """
+    from litgpt.scripts import convert_lit_checkpoint as back
+
+    config = Config.from_file(folder / "model_config.yaml")
+    name = config.name.lower()
+    if "falcon" in name:
+        copy: Callable[..., None] = partial(back.copy_weights_falcon, config)
+    elif name.startswith("gemma-2"):
+        copy = partial(back.copy_weights_gemma_2, config)
+    elif name.startswith("gemma-3"):
+        copy = partial(back.copy_weights_gemma_3, config)
+    elif name.startswith("phi"):
+        copy = partial(back.copy_weights_phi, config)
+    elif name.startswith(("qwen2.5", "qwq")):
+        copy = partial(back.copy_weights_qwen_2_5, config)
+    elif name.startswith("olmo-2-"):
+        copy = partial(back.copy_weights_olmo2, config)
+    elif name.startswith("qwen3"):
+        copy = partial(back.copy_weights_qwen_3, config)
+    elif config.mlp_class_name in ("LLaMAMLP", "GemmaMLP"):
+        copy = partial(back.copy_weights_llama, config, untie_weights="gemma" in name)
+    else:
+        copy = partial(back.copy_weights_gpt_neox, config)
+    out: dict[str, Tensor] = {}
+    copy(out, dict(weights))
+    return out

@@ -125,9 +125,13 @@ class Attention(nn.Module):
             q, k = self.norm_q(q), self.norm_k(k)
         return rotate(q, rope, self.n_rope), rotate(k, rope, self.n_rope), v
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+    def gather(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+        """Return what every head gathered, (..., n_head * hs), before the output product."""
         q, k, v = self.split(self.qkv(x), rope)
-        out: Tensor = self.proj(attend(self.heads, q, k, v).flatten(-2))
+        return attend(self.heads, q, k, v).flatten(-2)
+
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+        out: Tensor = self.proj(self.gather(x, rope, attend))
         return out
 
 
@@ -166,9 +170,13 @@ class Block(nn.Module):
         self.mlp = Mlp(shape)
         self.post_mlp_norm = Norm(shape, shape.n_embd) if shape.has_post_mlp_norm else nn.Identity()
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend, places: Tensor | None = None) -> Tensor:
+        """Return the next hidden states; with `places`, of these tokens alone (every token is attended to)."""
         normed = self.norm_1(x)
-        attended = self.post_attention_norm(self.attn(normed, rope, attend))
+        attended = self.attn.gather(normed, rope, attend)
+        if places is not None:
+            x, normed, attended = x[places], normed[places], attended[places]
+        attended = self.post_attention_norm(self.attn.proj(attended))
         if self.is_parallel:
             if not self.is_norm_shared:
                 normed = self.norm_2(x)

@@ -101,6 +101,10 @@ class Tokens:
         """Return the text of ids; marks are left out."""
         return str(self._tokenizer.decode([i for i in ids if i not in self._controls], skip_special_tokens=False))
 
+    def spelling(self, mark: Control) -> str:
+        """Return how a mark is written for programs that read control tokens in text."""
+        return str(self._tokenizer.id_to_token(self.marks[mark]))
+
     def control(self, token_id: int) -> Control | None:
         """Return the mark that an id stands for."""
         return self._controls.get(token_id)

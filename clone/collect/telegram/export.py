@@ -129,6 +129,7 @@ class _Export:
         self.owner = Account(NAME, "")
         self.contacts: list[Person] = []
         self.reader: JsonReader | None = None
+        self.n_loose = 0
 
     def chats(self) -> Iterator[tuple[_Header, Iterator[Element]]]:
         """Yield each chat that has messages, with the records, which must be consumed before the next chat.
@@ -159,6 +160,8 @@ class _Export:
                     raise NotJson
                 for inner in reader.members():
                     yield from self._chat_key(reader, header, inner)
+                if not header.has_messages:  # every chat has some key of that name: this was a record that got loose
+                    self.n_loose += 1
 
     def _chat_key(self, reader: JsonReader, header: _Header, key: str) -> Iterator[tuple[_Header, Iterator[Element]]]:
         if key == "messages" and reader.peek() == "[":
@@ -305,6 +308,9 @@ def _read_chats(export: _Export, account: Account, asked: Asked, tally: Tally) -
         for _ in range(reader.n_lost):
             tally.n_read += 1
             tally.add_bad(part.file_name, "not JSON")
+        for _ in range(export.n_loose):
+            tally.n_read += 1
+            tally.add_bad(part.file_name, "not in a chat")
     if tally.n_read == n_before:
         raise no_messages(part.file_name)
     if not is_told:

@@ -28,7 +28,7 @@ from clone.collect.telegram.dialogs import Found, Scope, choose, find_lost_users
 from clone.collect.telegram.history import History, Page
 from clone.collect.telegram.parse import SOURCE, account_of, full_name, parse_message
 from clone.collect.telegram.reading import RAW_FORMAT
-from clone.errors import DataError
+from clone.errors import DataError, SourceError
 from clone.records import Account, Chat, ChatKind, Person
 
 EDIT_WINDOW = timedelta(hours=48)  # how long Telegram lets a message between people be edited
@@ -84,11 +84,12 @@ class DialogReport:
 
 @dataclass(frozen=True, slots=True)
 class LiveReport:
-    """What a run did. `n_calls` counts requests to Telegram."""
+    """What a run did. `n_calls` counts requests to Telegram, `n_forgotten` dialogs that `clone forget` keeps out."""
 
     account: Account
     dialogs: tuple[DialogReport, ...]
     n_calls: int
+    n_forgotten: int = 0
 
     @property
     def is_complete(self) -> bool:
@@ -131,13 +132,15 @@ async def who_am_i(line: Line) -> Account:
     return account_of(users[0])
 
 
-async def list_account(line: Line, scope: Scope, archive: Archive | None = None) -> list[ListedDialog]:
+async def list_account(line: Line, scope: Scope, on_progress: OnProgress = lambda step: None) -> list[ListedDialog]:
     """Return the dialogs with people, and Saved Messages, each with Telegram's count. Writes nothing."""
     account = await who_am_i(line)
     dialogs = await find_lost_users(line, await list_dialogs(line), lambda user_id: None)
     wanted = {found.dialog.user_id for found in choose(account, dialogs, scope, lambda user_id: None)}
     listed = []
-    for found in choose(account, dialogs, Scope(include_saved=True), lambda user_id: None):
+    everybody = choose(account, dialogs, Scope(include_saved=True), lambda user_id: None)
+    for number, found in enumerate(everybody, 1):
+        on_progress(Step(found.chat, number, len(everybody)))
         n_server = None
         if found.dialog.access_hash is not None or found.chat.kind is ChatKind.SAVED:
             n_server = await History(line, _peer(found)).count()
@@ -209,7 +212,13 @@ class _Run:
         dialogs = await list_dialogs(self.line)
         dialogs = await find_lost_users(self.line, dialogs, self._known_hash)
         wanted = choose(self.account, dialogs, scope, self._known_chat)
-        chosen = [found for found in wanted if not self.archive.is_forgotten(found.chat)]
+        is_out = [await self.store(self.archive.is_forgotten, found.chat) for found in wanted]
+        chosen = [found for found, is_forgotten in zip(wanted, is_out, strict=True) if not is_forgotten]
+        if scope.only and any(is_out):
+            raise SourceError(
+                f"{wanted[is_out.index(True)].chat.chat_id} was forgotten, and stays out.",
+                "clone forget --undo lets a forgotten contact be collected again.",
+            )
         await self.store(self._put_chats, chosen)
         states = [await self.store(self.archive.dialog, found.chat) for found in chosen]
         n_new = sum(state is None or not state.is_walked for state in states)
@@ -224,7 +233,7 @@ class _Run:
             await self.line.finish_takeout()
         if is_first:
             await self.store(self.archive.remember, first_key, self.now().isoformat())
-        return LiveReport(self.account, tuple(reports), self.line.n_calls)
+        return LiveReport(self.account, tuple(reports), self.line.n_calls, sum(is_out))
 
     async def _resume_takeout(self) -> None:
         key = f"telegram.takeout.{self.account.account_id}"
@@ -462,21 +471,32 @@ def explain(report: LiveReport) -> DataError | None:
     short = [d for d in report.dialogs if not d.is_complete]
     if not short:
         return None
-    n_missing = sum(max(0, d.n_missing) for d in short)
-    n_extra = sum(max(0, -d.n_missing) for d in short)
     n_unreadable = sum(d.n_unreadable for d in short)
-    n_refused = sum(bool(d.why) for d in short)
     parts = [
-        f"{n:,} {what}"
-        for n, what in (
-            (n_missing, "messages that Telegram counts are not here"),
-            (n_extra, "messages are here that Telegram no longer counts"),
-            (n_unreadable, "messages are of a kind that this Telethon does not know"),
-            (n_refused, "dialogs could not be read"),
+        f"{n:,} {one if n == 1 else many}"
+        for n, one, many in (
+            (
+                sum(max(0, d.n_missing) for d in short),
+                "message that Telegram counts is not here",
+                "messages that Telegram counts are not here",
+            ),
+            (
+                sum(max(0, -d.n_missing) for d in short),
+                "message here is no longer in Telegram",
+                "messages here are no longer in Telegram",
+            ),
+            (n_unreadable, "message is of an unknown kind", "messages are of an unknown kind"),
+            (sum(bool(d.why) for d in short), "dialog could not be read", "dialogs could not be read"),
+            (
+                sum(d.n_server is None and not d.why for d in short),
+                "dialog was not counted by Telegram",
+                "dialogs were not counted by Telegram",
+            ),
         )
         if n
     ]
     hint = "clone collect --verify reads everything again and marks what was deleted."
     if n_unreadable:
-        hint = "A newer Telethon may know them: pip install --upgrade telethon, then clone collect --verify."
-    return DataError(f"{len(short)} of {len(report.dialogs)} dialogs differ: {'; '.join(parts) or 'no count'}.", hint)
+        hint = "Telegram is ahead of this Telethon: pip install --upgrade clone, then clone collect --verify."
+    n, n_all = len(short), len(report.dialogs)
+    return DataError(f"{n:,} of {n_all:,} dialogs {'differs' if n == 1 else 'differ'}: {'; '.join(parts)}.", hint)

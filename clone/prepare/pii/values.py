@@ -29,7 +29,10 @@ _LETTER = re.compile(r"[^\W\d_]")
 _CAMEL = re.compile(r"[a-zа-яё][A-ZА-ЯЁ]")
 _WORDISH = re.compile(r"[^\W\d_]+(?:['’\-–/][^\W\d_]+)*\.?")
 _LATIN = re.compile(r"[A-Za-z]")
-_URLISH = re.compile(r"(?:https?://|www\.)|^[\w.+-]+@[\w-]+\.\w|^@\w|^t\.me/|\.(?:com|ru|org|net|io|me|txt|pdf|docx?|xlsx?|png|jpe?g|py|js|html|exe|zip|apk)(?:/|$)", re.IGNORECASE)
+_URLISH = re.compile(
+    r"(?:https?://|www\.)|^[\w.+-]+@[\w-]+\.\w|^@\w|^t\.me/|\.(?:com|ru|org|net|io|me|txt|pdf|docx?|xlsx?|png|jpe?g|py|js|html|exe|zip|apk)(?:/|$)",
+    re.IGNORECASE,
+)
 _TIME = re.compile(r"\d{1,2}[:.h]\d{2}(?:\s*[-–]\s*\d{1,2}[:.h]\d{2})?")
 
 
@@ -57,7 +60,12 @@ def likeness(token: str) -> int:
         if "_" in token or any(c in inner for c in "@#$%^&*!+=~|\\"):
             return 3 if len(token) >= 5 and not re.fullmatch(r"(.)\1*|\W*\w{1,2}\W*", token) else 0
         return 1
-    if has_digit and re.search(r"[#$%^&*@!_]", token) and len(token) >= 5 and not re.fullmatch(r"[#№]?\d+[%!*]*", token):
+    if (
+        has_digit
+        and re.search(r"[#$%^&*@!_]", token)
+        and len(token) >= 5
+        and not re.fullmatch(r"[#№]?\d+[%!*]*", token)
+    ):
         return 2
     return 0
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
 
-from clone.prepare.pii.words import BIP39, CJK_TRIGGERS, PREFIX_LENGTH, TRIGGERS, TRIGGER_PREFIXES, Wake
+from clone.prepare.pii.words import BIP39, CJK_TRIGGERS, PREFIX_LENGTH, TRIGGER_PREFIXES, TRIGGERS, Wake
 
 LANGUAGE = "xx"
 """The one language our recognizers are registered under: chats mix languages inside a message."""
@@ -55,7 +55,8 @@ _TABLE = _table()
 
 def _ranges(codes: Iterable[int]) -> str:
     """Return a character class of `codes`."""
-    out, run = [], []
+    out: list[list[int]] = []
+    run: list[int] = []
     for code in sorted(codes):
         if run and code == run[-1] + 1:
             run.append(code)
@@ -72,7 +73,9 @@ WORD = re.compile(r"\w+")
 _DIGITS = re.compile(r"\d[^\w\n]{0,3}\d[^\w\n]{0,3}\d")
 _DIGIT = re.compile(r"\d")
 _LONG = re.compile(r"[A-Za-z0-9_\-+/=]{20}")
-_GERMAN_STREET = re.compile(r"(?:str\.?|stra(?:ss|ß)e|weg|platz|gasse|allee|damm|ufer|ring|markt|hof|graben|berg|steig|chaussee) \d|\d\w?, ?\d{4,5} \w{3}")
+_GERMAN_STREET = re.compile(
+    r"(?:str\.?|stra(?:ss|ß)e|weg|platz|gasse|allee|damm|ufer|ring|markt|hof|graben|berg|steig|chaussee) \d|\d\w?, ?\d{4,5} \w{3}"
+)
 _CJK = re.compile(r"[\u3400-\u9fff]")
 _EXOTIC = re.compile(r"[\u3400-\u9fffà-öø-ÿā-ſơưạ-ỹ]")
 _CYRILLIC = re.compile(r"[\u0400-\u052f]")
@@ -103,7 +106,7 @@ def normalise(text: str) -> tuple[str, list[int] | None]:
             continue
         is_cjk = "\u3400" <= new <= "\u9fff"
         is_ascii = new.isascii() and new.isalnum()
-        if was_cjk and is_ascii or was_ascii and is_cjk:
+        if (was_cjk and is_ascii) or (was_ascii and is_cjk):
             # Chinese runs into digits and Latin without a space; patterns need a word border there
             has_moved = True
             chars.append(" ")
@@ -128,7 +131,7 @@ def lower(text: str) -> str:
     return "".join(c if len(c.lower()) != 1 else c.lower() for c in text)
 
 
-class View(NlpArtifacts):
+class View(NlpArtifacts):  # type: ignore[misc]
     """One message. `norm` is what patterns run on; offsets of `norm` go through `span` before they leave."""
 
     # what AnalyzerEngine and the context enhancer read; ours carry their own context
@@ -164,7 +167,7 @@ class View(NlpArtifacts):
                 wake |= Wake.PASSWORD
         if "@" in low:
             wake |= Wake.AT
-        if "(at" in low or "[at" in low or " at " in low and "dot" in low:
+        if "(at" in low or "[at" in low or (" at " in low and "dot" in low):
             wake |= Wake.MAIL
         if "://" in low or ".com" in low or ".me/" in low or ".gg/" in low or "www." in low:
             wake |= Wake.URL
@@ -232,7 +235,9 @@ class ChatNlpEngine(NlpEngine):  # type: ignore[misc]
     def process_text(self, text: str, language: str) -> View:
         return View(text, self.triggers)
 
-    def process_batch(self, texts: Iterable[str], language: str, *args: Any, **kwargs: Any) -> Iterator[tuple[str, View]]:
+    def process_batch(
+        self, texts: Iterable[str], language: str, *args: Any, **kwargs: Any
+    ) -> Iterator[tuple[str, View]]:
         for text in texts:
             yield text, View(text, self.triggers)
 

@@ -143,9 +143,16 @@ _WAKE: dict[int, str] = {
 }
 
 CJK_TRIGGERS: dict[str, int] = {
-    **dict.fromkeys(["密码", "密碼", "口令", "账号", "登录", "登陆", "密钥", "wifi", "WiFi", "WIFI", "无线"], Wake.PASSWORD | Wake.USER | Wake.BANK),
-    **dict.fromkeys(["验证码", "驗證碼", "校验码", "动态码", "门禁", "门锁", "保险箱", "安全码", "取件码", "码"], Wake.CODE),
-    **dict.fromkeys(["身份证", "身份證", "护照", "驾照", "驾驶证", "社保", "医保", "税号", "纳税", "证件", "护照号"], Wake.DOCUMENT),
+    **dict.fromkeys(
+        ["密码", "密碼", "口令", "账号", "登录", "登陆", "密钥", "wifi", "WiFi", "WIFI", "无线"],
+        Wake.PASSWORD | Wake.USER | Wake.BANK,
+    ),
+    **dict.fromkeys(
+        ["验证码", "驗證碼", "校验码", "动态码", "门禁", "门锁", "保险箱", "安全码", "取件码", "码"], Wake.CODE
+    ),
+    **dict.fromkeys(
+        ["身份证", "身份證", "护照", "驾照", "驾驶证", "社保", "医保", "税号", "纳税", "证件", "护照号"], Wake.DOCUMENT
+    ),
     **dict.fromkeys(["卡号", "银行卡", "信用卡", "有效期", "账户", "帐号", "帐户", "钱包", "尾号"], Wake.BANK),
     **dict.fromkeys(["路", "街", "巷", "弄", "号", "道", "小区", "栋", "单元", "室", "地址", "楼"], Wake.ADDRESS),
     **dict.fromkeys(["生日", "出生", "生于", "生於", "年生"], Wake.BIRTH),

@@ -60,7 +60,7 @@ def test_a_difference_is_a_non_zero_exit(clone: Type, server: FakeTelegram, at_h
     result = clone("collect")
     assert result.exit_code == 1
     assert "3 missing" in result.stderr
-    assert "1 of 5 dialogs differ" in result.stderr
+    assert "1 of 5 dialogs differs: 3 messages that Telegram counts are not here." in result.stderr
 
 
 def test_list_shows_dialogs_and_counts_and_collects_nothing(clone: Type, account: Account, at_home: None) -> None:
