@@ -41,6 +41,14 @@ _RU_STREETLIKE = re.compile(
 _RU_CAPITAL = re.compile(
     r"(?:дом|встреча\w+|подъезд\w*|жду|вези\w*|привез\w*|отвез\w*|забери\w*|высади\w*|останови\w*|еду|едем|буду|стою|я|офис|квартир\w+)(?: (?:у|на|к|до|возле|около|подъезда|дома))* (?P<a>[А-ЯІЇЄ][а-яіїєё]{3,}(?: [А-ЯІЇЄ][а-яіїєё]{3,})? \d{1,3}[а-я]?(?:/\d+)?)(?![\w:]|\s*(?:руб|мин|час|лет|год|дн|раз|чел|р\b|числ|янв|фев|мар|апр|ма[йя]|июн|июл|авг|сен|окт|ноя|дек|₽|%))"
 )
+_KNOWN_STREET = (
+    r"(?:ленина|гагарина|кирова|пушкина|карла маркса|карла либкнехта|энгельса|фрунзе|чапаева|калинина|жукова|суворова|кутузова|горького|маяковского|толстого|чехова|гоголя|лермонтова|тургенева|достоевского|есенина|чайковского|свердлова|дзержинского|куйбышева|орджоникидзе|циолковского|королева|комарова|титова|невского|космонавтов|"
+    r"пионерск\w{2,3}|молод[её]жн\w{2,3}|комсомольск\w{2,3}|пролетарск\w{2,3}|первомайск\w{2,3}|октябрьск\w{2,3}|арбате?|хрещатику?|шевченка|франка|бандери|грушевського|сагайдачного|лесі українки|(?-i:Победы|Мира|Труда|Свободы|Октября|Революции|Садов(?:ая|ой|ую)|Лесн(?:ая|ой|ую)|Школьн(?:ая|ой|ую)|Нов(?:ая|ой|ую)|Зел[её]н(?:ая|ой|ую)|Полев(?:ая|ой|ую)|Невск(?:ий|ом)|Ленинск(?:ий|ом)|Тверск(?:ая|ой|ую)))"
+)
+_RU_KNOWN = re.compile(
+    rf"(?<![\w])(?:(?-i:[А-ЯІЇЄ])[а-яіїє\-]+, ?)?{_KNOWN_STREET},? (?:д\.? ?)?(?:\d{{1,3}}[а-я]?(?:[/\-]\d{{1,4}})?)(?![\w:]|[.,]\d|\s*(?:руб|мин|час|лет|год|дн|раз|чел|р\b|числ|янв|фев|мар|апр|ма[йя]|июн|июл|авг|сен|окт|ноя|дек|₽|%|сери|сезон|част|том|класс|век))(?:{_RU_PART}){{0,6}}",
+    re.IGNORECASE,
+)
 _RU_FLAT = re.compile(
     rf"(?<![\w])(?:д(?:ом)?|буд(?:инок)?)\.? ?{_NUM}(?:{_RU_PART}){{0,3}}?[ ,]+кв(?:артира)?\.? ?\d{{1,4}}(?:{_RU_PART}){{0,3}}",
     re.IGNORECASE,
@@ -63,11 +71,11 @@ _PO_BOX = re.compile(
 _ROMANCE_STREET = (
     r"(?:c/|c\.|carrer|passeig|plaça|rúa|calle|cl\.|avenida|avda\.?|av\.?|plaza|pza\.?|pl\.|paseo|p[ºo]\.?|carrera|cra\.?|camino|carretera|ctra\.?|ronda|traves[ií]a|urb\.?|urbanización|pasaje|glorieta|cuesta|rambla|callejón|calz\.?|calzada|"
     r"rue|avenue|ave|boulevard|bd\.?|blvd|allée|allee|impasse|chemin|quai|place|cours|route|square|passage|faubourg|résidence|résid\.?|sentier|villa|"
-    r"via|viale|v\.le|piazza|p\.zza|p\.za|corso|c\.so|vicolo|largo|strada|piazzale|lungomare|contrada|salita|"
+    r"via|viale|v\.|v\.le|piazza|p\.zza|p\.za|corso|c\.so|vicolo|largo|strada|piazzale|lungomare|contrada|salita|"
     r"rua|r\.|travessa|tv\.|alameda|praça|praca|estrada|rodovia|beco|ladeira|quadra|"
     r"ul\.?|ulica|ulicy|ulicę|ulicą|al\.|aleja|alei|aleje|os\.|osiedle|osiedlu|pl\.|plac|placu)"
 )
-_ROMANCE_TAIL = r"(?:[,]?\s*(?:n[ºo°]\.?\s*)?\d{1,2}\s?[ºª°o]\.?\s?(?:[A-Z]\b|dto?\.?|esq\.?|fte\.?|frente|izq\w*|dcha?\w*|derecha|izquierda|[a-z]\b)?|[,]?\s*(?:piso|puerta|pta\.?|portal|esc(?:alera)?\.?|bajo|ático|planta|ap(?:to)?\.?|apart\w*|cj|conj|sala|bl|appt?\.?|bât(?:iment)?\.?|bat\.?|étage|etage|interno|int\.?|scala|piano|bloco|andar|casa|m\.|mieszkania|lok\.?|fração|torre|depto\.?|dpto\.?|int|dir\.?|esq\.?|fte\.?|hab\.?|cod(?:e)?|\d{1,2}(?:e|ème|er|eme) étage)\.?\s*[\wº°ª]{0,4}(?!\w))"
+_ROMANCE_TAIL = r"(?:[,]?\s*(?:n[ºo°]\.?\s*)?\d{1,2}\s?[ºª°o]\.?\s?(?:[A-Z]\b|dto?\.?|esq\.?|fte\.?|frente|izq\w*|dcha?\w*|derecha|izquierda|[a-z]\b)?|[,]?\s*(?:piso|puerta|pta\.?|portal|esc(?:alera)?\.?|bajo|ático|planta|ap(?:to)?(?![a-z])\.?|apart\w*|cj|conj|sala|bl|appt?\.?|bât(?:iment)?\.?|bat\.?|étage|etage|interno|int\.?|scala|piano|bloco|andar|casa|m\.|mieszkania|lok\.?|fração|torre|depto\.?|dpto\.?|int|dir\.?|esq\.?|fte\.?|hab\.?|cod(?:e)?|\d{1,2}(?:e|ème|er|eme) étage)\.?\s*[\wº°ª]{0,4}(?!\w))"
 _ROMANCE_CITY = rf"(?:(?:,|\s-)?\s*(?:C\.?P\.?\s*|CEP:?\s*|CAP\s*)?(?:\d{{5}}-?\d{{0,3}}|\d{{2}}-\d{{3}}|\d{{4}}-\d{{3}})(?:,?\s+{_W}[\w'’\-]+(?:[ \-](?:de|del|la|le|sur|di|{_W}[\w'’\-]+))?(?:\s*\(?[A-Z]{{2}}\)?(?!\w))?)?|,\s*(?!y\b|e\b|et\b|and\b|i\b|ou\b)(?-i:[A-ZÀ-ÖØ-ÞŁŚŻŹĆ])[\w'’\-]+(?: (?:de|del|da|do|di)? ?(?-i:[A-ZÀ-ÖØ-Þ])[\w'’\-]+)?(?:[ ,\-/]+(?-i:[A-Z]{{2}})(?!\w))?|,\s*{_W}+(?: {_W}+)?\s*$)"
 _ROMANCE = re.compile(
     rf"(?<![\w/]){_ROMANCE_STREET}(?:\s+|(?<=[./])\s*)(?:\d{{1,2}}\s(?=[a-zA-Z]))?{_NAME}(?: (?!n[ºo°]|num|nr|y\b|en\b|et\b|e\b){_NAME}){{0,5}}?(?:,\s*|\s+)(?:n[ºo°r]\.?\s?|núm(?:ero)?\.?\s?|num(?:ero|éro)?\.?\s?|#\s?)?\d{{1,5}}(?:\s?(?:bis|ter)\b|[A-Za-z]?/\d{{1,4}}[A-Za-z]?|[A-Za-z](?!\w)|-\d{{1,4}}(?!\d))?(?!:\d|[€$%]|\s?(?:euros?|min|h\b|horas?|heures?|km|minut|zł|reais|de (?:ene|feb|mar|abr|may|jun|jul|ago|sep|oct|nov|dic)))(?:{_ROMANCE_TAIL}){{0,4}}{_ROMANCE_CITY}{{0,3}}",
@@ -96,12 +104,12 @@ _GERMAN_LOWER = re.compile(
     re.IGNORECASE,
 )
 _TURKISH = re.compile(
-    rf"(?<![\w])(?:{_NAME} ){{1,3}}(?:mah(?:allesi|\.)?|mh\.?|sok(?:a[kğ]ı?|\.)?|sk\.?|cad(?:desi|\.)?|cd\.?|bulvar[ıi]|blv\.?|apt\.?|sitesi)(?![\w])(?:[ ,]+(?:{_NAME} ){{0,2}}(?:mah(?:allesi|\.)?|mh\.?|sok(?:a[kğ]ı?|\.)?|sk\.?|cad(?:desi|\.)?|cd\.?|bulvar[ıi]|apt\.?|sitesi)(?![\w]))*(?:[ ,]*(?:no|kat|daire|d|k|apt|blok|numara)?[.: ]*\d{{1,4}}(?:/\d{{1,4}})?[a-zA-Z]?(?!\w))+(?:[ ,]+(?:\d{{5}} )?[A-ZÇĞİÖŞÜ][\wçğıöşü]+(?:[ /]+[A-ZÇĞİÖŞÜ][\wçğıöşü]+)?)?",
+    rf"(?<![\w])(?:(?:{_NAME}|\d{{1,4}}\.?) ){{1,3}}(?:mah(?:allesi|\.)?|mh\.?|sok(?:a[kğ]ı?|\.)?|sk\.?|cad(?:desi|\.)?|cd\.?|bulvar[ıi]|blv\.?|apt\.?|sitesi)(?![\w])(?:[ ,]+(?:(?:{_NAME}|\d{{1,4}}\.?) ){{0,2}}(?:mah(?:allesi|\.)?|mh\.?|sok(?:a[kğ]ı?|\.)?|sk\.?|cad(?:desi|\.)?|cd\.?|bulvar[ıi]|apt\.?|sitesi)(?![\w]))*(?:[ ,]*(?:no|kat|daire|d|k|apt|blok|numara)?[.: ]*\d{{1,4}}(?:/\d{{1,4}})?[a-zA-Z]?(?!\w))+(?:[ ,]+(?:\d{{5}} )?[A-ZÇĞİÖŞÜ][\wçğıöşü]+(?:[ /]+[A-ZÇĞİÖŞÜ][\wçğıöşü]+)?)?",
     re.IGNORECASE,
 )
 _VI_UNIT = r"(?:quận|q\.?|phường|p\.?|huyện|xã|thị trấn|tp\.?|thành phố|tỉnh|khu phố|kp|tổ|ấp|thôn|chung cư|tòa|toà|tầng|lầu|khu|kđt|kdt|block|căn hộ|căn|phòng)"
 _VIETNAMESE = re.compile(
-    rf"(?<![\w.,:/])(?:(?:số(?: nhà)?|sn|nhà)\s*)?\d{{1,4}}[A-Za-z]?(?:/\d{{1,4}}[A-Za-z]?){{0,4}}\s*,?\s*(?:(?:(?:ngõ|ngách|hẻm|kiệt)\s*\d+[/\d]*[, ]*)*(?:đường|đ\.|phố|p\.|ngõ|hẻm|ấp|thôn|tổ)\s+(?:[\wÀ-ỹ]+ ?){{1,4}}|(?:ngõ|ngách|hẻm)\s*\d+[/\d]*[, ]*(?:[A-ZĐÀ-Ỹ][a-zà-ỹđ]*[ ,]*){{1,4}}|(?:[A-ZĐÁÀẢÃẠÂĂÊÔƠƯÍÌÝÚÙỦ][a-zà-ỹđ]*\s?){{2,4}})(?:,?\s*(?i:{_VI_UNIT})\s*(?:\d{{1,2}}|[A-ZĐÀ-Ỹ.][\wÀ-ỹ.]*(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){{0,3}})|,\s*[A-ZĐÀ-Ỹ][\wÀ-ỹ.]*(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){{0,3}})*",
+    rf"(?<![\w.,:/])(?:(?:chung cư|tòa nhà|toà nhà|căn hộ|cc)\s+[^,\d\n]{{2,25}},\s*(?:(?:tầng|lầu|phòng|căn|block)\s*\w+,\s*)*)?(?:(?:số(?: nhà)?|sn|nhà)\s*)?\d{{1,4}}[A-Za-z]?(?:/\d{{1,4}}[A-Za-z]?){{0,4}}\s*,?\s*(?:(?:(?:ngõ|ngách|hẻm|kiệt)\s*\d+[/\d]*[, ]*)*(?:đường|đ\.|phố|p\.|ngõ|hẻm|ấp|thôn|tổ)\s+(?:[\wÀ-ỹ]+ ?){{1,4}}|(?:ngõ|ngách|hẻm)\s*\d+[/\d]*[, ]*(?:[A-ZĐÀ-Ỹ][a-zà-ỹđ]*[ ,]*){{1,4}}|(?:[A-ZĐÁÀẢÃẠÂĂÊÔƠƯÍÌÝÚÙỦ][a-zà-ỹđ]*\s?){{2,4}})(?:,?\s*(?i:{_VI_UNIT})\s*(?:\d{{1,2}}|[A-ZĐÀ-Ỹ.][\wÀ-ỹ.]*(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){{0,3}})|,\s*[A-ZĐÀ-Ỹ][\wÀ-ỹ.]*(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){{0,3}})*",
 )
 _VI_ALLEY = re.compile(
     r"(?<![\w])(?:(?:số(?: nhà)?\s*)?\d{1,4}[A-Za-z]?,?\s+)?(?:ngõ|ngách|hẻm|kiệt|đường|phố)\s+[\wÀ-ỹ/]+(?:\s+[\wÀ-ỹ]+){0,3}?\s*,?\s*(?:số(?: nhà)?\s*)\d{1,4}[\w/]*(?:,?\s*(?:quận|q\.?|phường|p\.?|huyện|tp\.?)\s*[\wÀ-ỹ.]+(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){0,2})*",
@@ -131,6 +139,7 @@ class ChatAddressRecognizer(ChatRecognizer):
         if view.has_cyrillic:
             yield from self._plain(norm, _RU, "address.ru")
             yield from self._plain(norm, _RU_FLAT, "address.ru")
+            yield from self._plain(norm, _RU_KNOWN, "address.ru-known")
             if _ADDRESS_WORD.search(norm):
                 yield from self._plain(norm, _RU_CITY, "address.ru-city")
             yield from self._plain(norm, _RU_STREETLIKE, "address.ru-street")

@@ -350,7 +350,7 @@ _PLATFORM = re.compile(
 )
 _ODD_NAME = re.compile(r"(?<![\w@./:\-])(?=[\w.\-]*[A-Za-z])(?:[A-Za-z0-9]+(?:[_.\-]+[A-Za-z0-9]+)*_?)(?![\w@/]|\.\w)")
 _NAMED_PLAIN = re.compile(
-    r"(?:handle|username|user name|nick(?:name)?|gamertag|tag|insta(?:gram)?|ig|snap(?:chat)?|twitter|tiktok|github|ник\w{0,2}|никнейм|нік|логин|логін|инста|тг)(?: name| id)?(?:'s| is| es| est| ist| é| è| to| -|:| =) ?@?([A-Za-z][A-Za-z0-9]{4,24})\s*(?:[.,!;)]|$)",
+    r"(?:benutzername|usuario|usu[aá]rio|utente|utilisateur|pseudo|użytkownik|handle|username|user name|nick(?:name)?|gamertag|tag|insta(?:gram)?|ig|snap(?:chat)?|twitter|tiktok|github|ник\w{0,2}|никнейм|нік|логин|логін|инста|тг)(?: name| id)?(?: (?:de|di|do|on|in|for|в|на|en|sur|auf|w) (?:twitch|insta\w*|steam|discord|tiktok|telegram|psn|xbox|стиме|тг|инсте|дискорде))?(?:'s| is| es| est| ist| é| è| ist| to| -|:| =|(?<=twitch)|(?<=steam)|(?<=discord)|(?<=tiktok)|(?<=стиме)) ?@?([A-Za-z][A-Za-z0-9]{4,24})\s*(?:[.,!;)]|$)",
     re.IGNORECASE,
 )
 _URLISH_NAME = re.compile(

@@ -266,7 +266,7 @@ _DATE = re.compile(
 )
 _BARE_YEAR = re.compile(rf"(?<![\w.,:/\-]){_YEAR}(?![\w]|[.,:/\-]\d)")
 _BIRTH = re.compile(
-    r"(?<![^\W_])(?:роди(?:л[аись]*|лся|лась|вш\w+)|рожд[её]н\w*|рождени[яе]|дата рождения|день рождени\w|дне рождени\w|днюх\w+|др|д\.р\.?|д/р|г\.?р\.?|г\. ?р\.|года рождения|народи\w+|дата народження|день народження|народжен\w+|дн|"
+    r"(?<![^\W_])(?:нар\.|роди(?:л[аись]*|лся|лась|вш\w+)|рожд[её]н\w*|рождени[яе]|дата рождения|день рождени\w|дне рождени\w|днюх\w+|др|д\.р\.?|д/р|г\.?р\.?|г\. ?р\.|года рождения|народи\w+|дата народження|день народження|народжен\w+|дн|"
     r"born|b-?day|birth ?day|birth ?date|date of birth|dob|d\.o\.b\.?|birth|"
     r"nac[ií]|naci[oó]|nacid[oa]|nacimiento|cumple\w*|fecha de nacimiento|f\. ?nac\.?|née? le|née?|naissance|anniv\w*|anniversaire|geboren|geb\.?|geburtstag|geburtsdatum|gebdat\w*|"
     r"nasc[ie]\w*|nascimento|anivers[aá]rio|niver|data de nascimento|nato|nata|nascita|compleanno|compio|urodz\w+|ur\.|data urodzenia|urodziny|doğum(?: tarihi\w*| gün\w*)?|dogum\w*|doğdu\w*|doğumlu\w*|sinh(?: ngày| nhật| năm)?|sn|ngày sinh|生日|出生\w*|生于)(?![^\W_])|生日|出生|生于|年生",

@@ -529,6 +529,10 @@ class ChatPasswordRecognizer(ChatRecognizer):
             if hit is not None:
                 found = True
                 yield hit
+                for match in _TOKEN.finditer(norm, hit.end, stop):
+                    token, start = _clean(match[0], match.start())
+                    if likeness(token) == 3 and len(token) >= 7 and re.fullmatch(r"[A-Z]?[a-z]+[\W_]?\d+[!#$]?", token):
+                        yield Hit(start, start + len(token), Entity.PASSWORD, 0.6, "password.another")
                 pair = _PAIR.match(norm, hit.end, stop)
                 if pair and likeness(_clean(pair[1], 0)[0]) >= 2:
                     # user / password

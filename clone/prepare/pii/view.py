@@ -167,6 +167,8 @@ class View(NlpArtifacts):  # type: ignore[misc]
                 wake |= Wake.PASSWORD
         if "@" in low:
             wake |= Wake.AT
+        if lang == "pl":
+            wake |= Wake.NAME  # surnames tell themselves by their endings
         if "(at" in low or "[at" in low or (" at " in low and "dot" in low):
             wake |= Wake.MAIL
         if "://" in low or ".com" in low or ".me/" in low or ".gg/" in low or "www." in low:
