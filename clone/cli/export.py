@@ -12,11 +12,15 @@ from clone.cli.options import json_option
 @click.command()
 @click.argument("form", metavar="FORM", type=click.Choice(["gguf", "hf", "peft"]))
 @click.argument("recipe_path", metavar="[RECIPE]", required=False, type=click.Path(path_type=Path))
-@click.option("--kind", type=click.Choice(["F16", "Q8_0", "Q4_0"]), default="Q8_0", show_default=True, help="GGUF only.")
+@click.option(
+    "--kind", type=click.Choice(["F16", "Q8_0", "Q4_0"]), default="Q8_0", show_default=True, help="GGUF only."
+)
 @click.option("--lora", is_flag=True, help="GGUF only: the adapter alone, to lay beside a GGUF of the base.")
 @click.option("--run", "run_name", metavar="RUN", help="Another run than the newest: its id, or recipe/id.")
 @click.option("--last", is_flag=True, help="The last adapter of the run in place of the best.")
-@click.option("--out", metavar="PATH", type=click.Path(path_type=Path), help="Where to; checkpoints/exports/ unless said.")
+@click.option(
+    "--out", metavar="PATH", type=click.Path(path_type=Path), help="Where to; checkpoints/exports/ unless said."
+)
 @click.option("--i-have-consent", is_flag=True, help="Also show how to publish it. Everybody in it must have agreed.")
 @json_option
 def command(

@@ -97,7 +97,9 @@ def test_other_bases_are_exported_by_their_own_names(workspace: Path, clone: Clo
     model = Transformer(Shape.of(config))
     torch.manual_seed(1)
     for name, parameter in model.named_parameters():
-        parameter.data = torch.ones_like(parameter) if "norm" in name or "ln_f" in name else torch.randn_like(parameter) * 0.2
+        parameter.data = (
+            torch.ones_like(parameter) if "norm" in name or "ln_f" in name else torch.randn_like(parameter) * 0.2
+        )
     save_file({n: p.data for n, p in model.named_parameters()}, base / "lit_model.safetensors")
     (base / "model_config.yaml").write_text(yaml.safe_dump(config))
     card = json.loads((base / "base.json").read_text())

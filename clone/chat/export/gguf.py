@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-
 from clone.chat.disclosure import LABEL
 from clone.chat.export.source import Source, require_falcon, to_numpy_f32
 from clone.errors import ModelError
@@ -82,7 +81,7 @@ def write_model(source: Source, path: Path, kind: Kind, *, on_progress: OnProgre
 def write_lora(source: Source, path: Path) -> Written:
     """Write the adapter alone, for `llama-cli --lora` and Ollama's ADAPTER beside a GGUF of the base.
 
-    llama.cpp multiplies by alpha / rank, where the rank is read off the tensors; ours are plain matrices, so that is ours.
+    llama.cpp multiplies by alpha / rank, the rank read off the tensors: our matrices are plain, so that is ours too.
     """
     import gguf
 
@@ -105,7 +104,9 @@ def write_lora(source: Source, path: Path) -> Written:
         work.unlink(missing_ok=True)
 
 
-def write_modelfile(source: Source, path: Path, model: Path, *, temperature: float, adapter: Path | None = None) -> None:
+def write_modelfile(
+    source: Source, path: Path, model: Path, *, temperature: float, adapter: Path | None = None
+) -> None:
     """Write Ollama's Modelfile: the template of training, the stops, and what this is."""
     marks = {control: source.tokens.spelling(control) for control in Control}
     stops = [marks[control] for control in (Control.END, Control.THEM, Control.ME, Control.DOC)]
@@ -119,7 +120,7 @@ def write_modelfile(source: Source, path: Path, model: Path, *, temperature: flo
         *(f"PARAMETER stop {json.dumps(stop, ensure_ascii=False)}" for stop in stops),
     ]
     with write_atomically(path) as stream:
-        stream.write("\n".join(lines) + "\n")  # type: ignore[arg-type]
+        stream.write("\n".join(lines) + "\n")
 
 
 def gguf_name(name: str) -> str:
@@ -132,7 +133,7 @@ def gguf_name(name: str) -> str:
 
 def chat_template(tokens: Any) -> str:
     """Return the template of training as Jinja, for programs that read it from the file."""
-    m = {control: tokens.spelling(control) for control in Control}
+    m: dict[Control, str] = {control: tokens.spelling(control) for control in Control}
     return (
         f"{m[Control.DOC]}{m[Control.END]}"
         "{% for message in messages %}"
@@ -256,5 +257,3 @@ def _finish(writer: Any, work: Path, path: Path) -> int:
     except OSError as error:
         raise disk_error(error, path) from error
     return path.stat().st_size
-
-

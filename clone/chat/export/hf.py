@@ -210,5 +210,3 @@ class _new_folder:
 def _told(folder: Path) -> WrittenFolder:
     files = sorted(folder.iterdir())
     return WrittenFolder(folder, tuple(path.name for path in files), sum(path.stat().st_size for path in files))
-
-
