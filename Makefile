@@ -7,6 +7,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= true
 
+.PHONY: demo test check env browser format golden docs clean
 
 env: $(VENV)/installed
 
@@ -21,21 +22,27 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: env
 	@BIN="$(BIN)" sh tools/demo.sh
 
-test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+test: env browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-check: env
+browser:
+	@sh tools/install_chromium.sh
+
+check: env browser
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m cogapp --check -r docs/cli.md docs/recipes.md
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov --cov-report=term:skip-covered --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --durations=15
 	BIN="$(BIN)" sh tools/check_wheel.sh
 
 format: env
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+golden: env
+	$(BIN)/python -m tests.golden
 
 docs: env
 	$(BIN)/python -m cogapp -r docs/cli.md docs/recipes.md

@@ -149,6 +149,8 @@ class Archive:
                 f"there is a passphrase, and {path.name} is not encrypted.",
                 "clone collect --encrypt encrypts it; or unset CLONE_PASSPHRASE.",
             )
+        if not passphrase and is_encrypted(path):
+            raise _no_passphrase_for(path)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives -wal and -shm the mode of the file
         path.chmod(0o600)
@@ -164,9 +166,7 @@ class Archive:
         if is_encrypted(path):
             passphrase = passphrase or _ask_passphrase(False)
             if not passphrase:
-                raise DataError(
-                    f"{path.name} is encrypted (or damaged), and there is no passphrase.", "Set CLONE_PASSPHRASE."
-                )
+                raise _no_passphrase_for(path)
         else:
             passphrase = None
         archive = cls(_connect(path, passphrase), path)
@@ -385,9 +385,11 @@ class Archive:
     def _put_edit(self, row: _Row, raw: bytes | None, format_pk: int) -> int:
         pk, message_id, text, kind, edited_at = row[0], row[1], row[4], row[5], row[7]
         changed = self._db.execute(
-            """SELECT 1 FROM messages WHERE chat_pk = ? AND message_id = ? AND text NOT IN ('', ?)
-            AND coalesce(edited_at, 0) <= coalesce(?, 0)""",
-            (pk, message_id, text, edited_at),
+            """SELECT 1 FROM messages WHERE chat_pk = ?1 AND message_id = ?2 AND (
+              (text NOT IN ('', ?3) AND coalesce(edited_at, 0) <= coalesce(?4, 0))
+              OR (coalesce(edited_at, 0) < coalesce(?4, 0) AND EXISTS (  -- the same words around something else
+                SELECT 1 FROM raws WHERE chat_pk = ?1 AND message_id = ?2 AND format_pk = ?5 AND raw <> ?6)))""",
+            (pk, message_id, text, edited_at, format_pk, raw),
         ).fetchone()
         if not changed:
             return 0
@@ -506,7 +508,7 @@ class Archive:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.OperationalError as error:
+        except self._driver.OperationalError as error:
             raise DataError(
                 "the archive could not be written anew: what was removed is no longer in use, but still on the disk.",
                 "Free as much space as the archive takes, and run the same command again.",
@@ -675,12 +677,15 @@ class Archive:
 
 
 def is_encrypted(path: Path) -> bool:
-    """Whether a file is not plain SQLite: what SQLCipher writes looks like noise from its first byte."""
+    """Whether a file may be SQLCipher's: whole pages, which look like noise from the first byte."""
     if not path.exists():
         return False
     with path.open("rb") as stream:
         head = stream.read(16)
-    return bool(head) and head != b"SQLite format 3\0"
+    return bool(head) and head != b"SQLite format 3\0" and path.stat().st_size % _CIPHER_PAGE == 0
+
+
+_CIPHER_PAGE = 4096  # bytes, of SQLCipher 4
 
 
 def ask_passphrase_with(ask: Callable[[bool], str | None]) -> None:
@@ -697,6 +702,10 @@ def _no_passphrase(is_new: bool) -> str | None:
 
 
 _ask_passphrase: Callable[[bool], str | None] = _no_passphrase
+
+
+def _no_passphrase_for(path: Path) -> DataError:
+    return DataError(f"{path.name} is encrypted (or damaged), and there is no passphrase.", "Set CLONE_PASSPHRASE.")
 
 
 def _sqlcipher() -> Any:

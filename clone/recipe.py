@@ -36,11 +36,14 @@ class CollectRecipe(_Block):
 
 
 class PiiRecipe(_Block):
-    """What is done about personal data."""
+    """What is done about personal data. Choices for every recipe stand in data/raw/privacy.yaml."""
 
-    languages: list[str] = Field(["ru", "en"], description="Languages whose rules are applied, as ISO 639-1 codes.")
+    contacts: dict[str, Literal["allow", "pseudonymise", "exclude"]] = Field(
+        {}, description="What is done about a contact, by title, @username, phone or chat id."
+    )
     allow: list[str] = Field([], description="Words that are never masked.")
     deny: list[str] = Field([], description="Words that are always masked.")
+    ignore: list[str] = Field([], description="Types that are not looked for, such as PLATE; see docs/data-format.md.")
 
 
 class PrepareRecipe(_Block):
@@ -107,13 +110,17 @@ class FinetuneRecipe(_Block):
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="What the frozen base computes in; auto is bf16 on a GPU and fp32 on a CPU."
     )
-    frozen: Literal["same", "fp8"] = Field(
-        "same", description="How the frozen products are done: as `precision` says, or in fp8 (needs Hopper or newer)."
+    frozen: Literal["same", "fp8", "nf4"] = Field(
+        "same",
+        description="How frozen weights are kept: as `precision` says, in fp8 (faster; Ada, Hopper or newer) or nf4 "
+        "(a quarter of the memory).",
     )
     checkpointing: bool = Field(
         False, description="Recompute activations in the backward pass: less memory, a third more time."
     )
     compile: bool | None = Field(None, description="Compile the blocks; on a GPU if not given.")
+    devices: int = Field(1, ge=1, description="GPUs (or CPU processes) of this machine to train on together.")
+    nodes: int = Field(1, ge=1, description="Machines, started together by torchrun or SLURM.")
     deterministic: bool = Field(False, description="Refuse kernels whose results vary from run to run.")
     seed: int = Field(0, ge=0, description="Seed of weights and order.")
 

@@ -52,6 +52,11 @@ class Workspace:
         """The secret from which pseudonyms are derived; never leaves the workspace."""
         return self.raw / "pseudonyms.key"
 
+    @property
+    def privacy(self) -> Path:
+        """The person's own lists: contacts to leave out, words to mask or to keep."""
+        return self.raw / "privacy.yaml"
+
     def processed(self, recipe_name: str) -> Path:
         return self.root / "data" / "processed" / recipe_name
 

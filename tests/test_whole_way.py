@@ -126,7 +126,7 @@ def test_no_secret_or_name_of_others_reaches_the_examples(walk: Walk) -> None:
 def test_status_knows_that_all_is_done(walk: Walk) -> None:
     status = json.loads(walk.outputs["status"].stdout)
     assert [stage["state"] for stage in status["stages"]] == ["done"] * 4
-    assert status["next"] == ""
+    assert status["next"] == "clone chat"
 
 
 def test_the_twin_answers_and_ends_its_turn(walk: Walk) -> None:
@@ -155,7 +155,7 @@ def test_the_commands_of_the_readme_run(workspace: Path, monkeypatch: pytest.Mon
     ("command", "error", "hint"),
     [
         ("prepare", "nothing has been collected yet.", "clone collect --from result.json"),
-        ("finetune --base embedded", "there are no examples yet for the recipe 'default'.", "clone prepare"),
+        ("finetune --base embedded", "no examples in data/processed/default.", "Run clone prepare first."),
         ("chat", "there is no finished run yet.", "clone finetune"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_stage_before_its_predecessor_says_what_to_type(
     result = clone(*shlex.split(command))
     assert result.exit_code == 4
     assert result.stdout == ""
-    assert result.stderr.splitlines() == [f"Error: {error}", f"Hint: {hint}"]
+    assert result.stderr.splitlines()[-2:] == [f"Error: {error}", f"Hint: {hint}"]
 
 
 def test_run_skips_what_is_up_to_date(workspace: Path, clone: Callable[..., Result]) -> None:
@@ -191,5 +191,7 @@ def test_newer_messages_make_the_examples_stale(workspace: Path, clone: Callable
     assert clone("collect", "--from", "result.json").exit_code == 0
     result = clone("finetune", "--base", "embedded")
     assert result.exit_code == 4
-    assert "Error: the examples are older than the archive." in result.stderr
-    assert "clone prepare" in result.stderr
+    assert result.stderr.splitlines()[-2:] == [
+        "Error: data/processed/default is older than the archive.",
+        "Hint: Run clone prepare again, or train on it as it is: clone finetune --stale",
+    ]

@@ -1,5 +1,5 @@
-# A browser for the tests of the web page: Debian's Chromium where there is none and apt may install it. Never fails;
-# without a browser those tests say that they were skipped.
+# A browser for the tests of the web page: Debian's Chromium where there is none and apt may install it. Never fails:
+# without a browser those tests say that they were skipped (where CI is set, they fail).
 set -u
 for name in chromium chromium-browser google-chrome; do
     command -v "$name" >/dev/null 2>&1 && exit 0

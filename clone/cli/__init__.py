@@ -15,6 +15,7 @@ COMMANDS = {
     "collect": "Bring messages into the archive, from Telegram or from export files.",
     "prepare": "Turn collected messages into training examples, with personal data out.",
     "finetune": "Train an adapter that answers as you do.",
+    "runs": "List the runs with their held-out loss.",
     "chat": "Talk to your twin.",
     "serve": "Serve the twin on this machine: one page, and OpenAI's API.",
     "export": "Give the twin to other programs: GGUF, Hugging Face, PEFT.",

@@ -126,7 +126,7 @@ async def _talk(
         line = await open_line(login, patience=connection.PATIENT, on_wait=on_wait)
         try:
             if is_list:
-                return await list_account(line, scope)
+                return await list_account(line, scope, on_progress)
             return await collect_account(
                 archive,
                 line,
@@ -366,6 +366,8 @@ def _show_report(report: LiveReport, workspace: Workspace, as_json: bool) -> Non
     n_quiet = len(report.dialogs) - len(shown)
     if n_quiet:
         say(f"{n_quiet:,} dialogs have nothing new.")
+    if report.n_forgotten:
+        say(f"Left out, as clone forget has it: {report.n_forgotten:,}.")
     n_here = report.total(lambda d: d.n_here)
     say(f"{n_here:,} messages of {len(report.dialogs):,} dialogs: {workspace.show(workspace.archive)}")
     if as_json:
@@ -373,6 +375,7 @@ def _show_report(report: LiveReport, workspace: Workspace, as_json: bool) -> Non
             {
                 "is_complete": report.is_complete,
                 "n_calls": report.n_calls,
+                "n_forgotten": report.n_forgotten,
                 "dialogs": [
                     {
                         "id": d.chat.chat_id,

@@ -13,6 +13,7 @@ import click
 from clone.cli.options import json_option, recipe_options
 
 if TYPE_CHECKING:
+    from clone.finetune.stage import DryRun
     from clone.finetune.train import StepReport
 
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 @click.option("--base", metavar="NAME", help="A hub name that LitGPT knows, a folder, or `embedded`.")
 @click.option("--resume", is_flag=True, help="Go on with the newest unfinished run.")
 @click.option("--stale", "allow_stale", is_flag=True, help="Train on examples that are older than the archive.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Say what it would take, from a few measured steps.")
+@click.option("--auto", "is_auto", is_flag=True, help="Choose rows, checkpointing and quantisation for the card.")
+@click.option(
+    "--data",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Learn from this file of instruction/context/response (or Alpaca) records instead.",
+)
+@click.option("--unscrubbed", is_flag=True, help="Needed with --data: its text is learned as it stands.")
 @json_option
 @click.pass_context
 def command(
@@ -30,6 +40,10 @@ def command(
     base: str | None,
     resume: bool,
     allow_stale: bool,
+    is_dry: bool,
+    is_auto: bool,
+    data: Path | None,
+    unscrubbed: bool,
     as_json: bool,
 ) -> None:
     """Train an adapter that answers as you do.
@@ -40,6 +54,7 @@ def command(
     from datetime import UTC, datetime
 
     from clone.cli.show import emit, progress, say, show_table
+    from clone.errors import DataError
     from clone.recipe import load_recipe
     from clone.workspace import Workspace
 
@@ -47,11 +62,29 @@ def command(
         overrides = (*overrides, f"finetune.base={base}")
     recipe = load_recipe(recipe_path, overrides)
     workspace = Workspace.here()
+    if data is not None and not unscrubbed:
+        raise DataError(
+            f"nothing says that personal data was taken out of {data}.",
+            "If its text may be learned as it stands, add --unscrubbed.",
+        )
     with progress("Preparing to train") as on_progress:
         on_progress("loading torch", 0, None)
-        from clone.finetune.stage import finetune
+        from clone.finetune.stage import dry_run, finetune
         from clone.finetune.train import Stopped
 
+    if is_dry:
+        with _training_view() as (on_progress, _):
+            told = dry_run(
+                recipe,
+                workspace,
+                allow_stale=allow_stale,
+                data=data,
+                is_auto=is_auto,
+                on_progress=on_progress,
+                on_note=say,
+            )
+        _show_dry_run(told, as_json)
+        return
     try:
         with _stops_gently() as should_stop, _training_view() as (on_progress, on_step):
             report = finetune(
@@ -60,6 +93,8 @@ def command(
                 now=datetime.now(UTC),
                 resume=resume,
                 allow_stale=allow_stale,
+                data=data,
+                is_auto=is_auto,
                 on_progress=on_progress,
                 on_note=say,
                 on_step=on_step,
@@ -78,7 +113,7 @@ def command(
     if as_json:
         emit({"run": str(report.run), "best_step": report.best_step, **dataclasses.asdict(card)})
         return
-    data = report.train
+    learned = report.train
     show_table(
         "",
         ["", "before", "after"],
@@ -92,18 +127,76 @@ def command(
         ],
     )
     say(
-        f"{data.n_examples:,} replies in {len(data):,} sequences, {card.n_tokens:,} tokens in {card.n_steps:,} steps, "
-        f"{_time(card.wall_s)}, {card.peak_memory_gb:.1f} GB. Best at step {report.best_step}."
+        f"{learned.n_examples:,} replies in {len(learned):,} sequences, {card.n_tokens:,} tokens in "
+        f"{card.n_steps:,} steps, {_time(card.wall_s)}, {card.peak_memory_gb:.1f} GB. Best at step {report.best_step}."
     )
-    if data.n_folded_away > 0:
-        say(f"Folding sessions spared {data.n_folded_away:,} tokens an epoch.", style="dim")
-    for why, n in {**data.passed_over, "longer than the base can see": data.n_too_long}.items():
+    if learned.n_folded_away > 0:
+        say(f"Folding sessions spared {learned.n_folded_away:,} tokens an epoch.", style="dim")
+    for why, n in {**learned.passed_over, "longer than the base can see": learned.n_too_long}.items():
         if n:
             say(f"Left out: {n:,} {why}.", style="dim")
     if card.n_steps < report.n_planned and recipe.finetune.max_steps is None:
         say("Stopped early: the held-out loss had stopped falling.", style="dim")
-    say(f"Run: {workspace.show(report.run)}")
+    say(f"Run: {workspace.show(report.run)} (loss.html shows its losses)")
     say("Next: clone chat" + (f" {recipe_path}" if recipe_path else ""), style="bold cyan")
+
+
+def _show_dry_run(told: DryRun, as_json: bool) -> None:
+    from clone.cli.show import emit, say, show_table
+
+    data = told.train
+    if as_json:
+        emit(
+            {
+                "base": told.base,
+                "device": told.device,
+                "n_examples": data.n_examples,
+                "n_sequences": len(data),
+                "n_tokens": data.n_tokens,
+                "n_learned": data.n_learned,
+                "n_cut": data.n_cut,
+                "n_too_long": data.n_too_long,
+                "n_steps": told.plan.n_steps,
+                "row_tokens": told.plan.row_tokens,
+                "step_tokens": told.plan.step_tokens,
+                "seconds_a_step": told.seconds_a_step,
+                "seconds": told.seconds,
+                "memory_gb": told.memory_gb,
+                "disk_gb": told.disk_gb,
+                "tokens_a_character": told.tokens_a_character,
+                "settings": told.settings.model_dump(mode="json"),
+            }
+        )
+        return
+    memory = f"{told.memory_gb:.1f} GB" + (f" of {told.device_memory_gb:.0f}" if told.device_memory_gb else "")
+    show_table(
+        "",
+        ["this run would take", ""],
+        [
+            ["base", told.base],
+            ["device", told.device],
+            ["replies to learn", f"{data.n_examples:,} ({told.validation.n_examples:,} held out)"],
+            ["sequences", f"{len(data):,}, {data.n_cut:,} of them begun anew where one was full"],
+            ["replies too long", f"{data.n_too_long:,}"],
+            ["tokens an epoch", f"{data.n_tokens:,}, of which graded {data.n_learned:,}"],
+            ["steps", f"{told.plan.n_steps:,} of {told.plan.step_tokens:,} tokens"],
+            ["time", f"{_time(told.seconds)} ({told.seconds_a_step:.2f} s a step)"],
+            ["memory", memory],
+            ["disk", f"{told.disk_gb:.2f} GB"],
+            ["tokens a character", f"{told.tokens_a_character:.2f}"],
+        ],
+    )
+    if told.device_memory_gb and told.memory_gb > 0.9 * told.device_memory_gb:
+        say(
+            f"That is close to full. To be safe: --set finetune.row_tokens={told.plan.row_tokens // 2} or --auto",
+            style="yellow",
+        )
+    if told.tokens_a_character > 0.6 and told.base != "embedded":
+        say(
+            f"{told.base} spends {told.tokens_a_character:.2f} tokens on a character of these chats. Bases that know "
+            "their language better cost less: Qwen/Qwen3-8B, google/gemma-2-9b, meta-llama/Llama-3.1-8B.",
+            style="yellow",
+        )
 
 
 @contextmanager

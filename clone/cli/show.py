@@ -53,7 +53,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row])
-    console().print(table)
+    console().print(table, soft_wrap=False)
 
 
 def ago(then: datetime, now: datetime) -> str:

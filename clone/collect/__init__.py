@@ -58,6 +58,7 @@ def import_file(
     where more than `max_bad_share` of its records cannot be read; pages written before that stay.
     """
     writing = _Writing(archive)
+    total: int | None = None
     with parts_of(path) as parts:
         source, claimed = detect(parts, path.name)
         tally = Tally()
@@ -66,8 +67,10 @@ def import_file(
             if isinstance(item, Page) and tally.n_read >= writing.n_read_at_write + WRITTEN_TOGETHER:
                 _judge(path.name, tally, max_bad_share)
                 writing.write(source.raw_format, tally.n_read)
-                total = round(tally.n_read / tally.share_read) if tally.share_read else None
-                on_progress(path.name, tally.n_read, total)
+                expected = round(tally.n_read / tally.share_read) if tally.share_read else None
+                if expected and (total is None or abs(expected - total) > total / 10):
+                    total = expected  # kept while it is about right: a bar forgets its speed with each new total
+                on_progress(path.name, tally.n_read, max(total, tally.n_read) if total else None)
     _judge(path.name, tally, max_bad_share)
     writing.write(source.raw_format, tally.n_read)
     if path.is_file() and not tally.cut:

@@ -119,13 +119,16 @@ class JsonReader:
             except (ValueError, RecursionError):  # a number of thousands of digits, brackets thousands deep
                 blamed = start
             else:
-                if end < len(self._text) or self._is_over or not self._fill():
+                # a number may go on behind the chunk: "1" of "10", of "1.5", of "1e+16"
+                is_whole = end + 2 < len(self._text) or (end < len(self._text) and self._text[end] in " ,]}\n\r\t")
+                if is_whole or self._is_over:
                     self._at = end
                     return found, self._text[start:end]
+                self._fill()
                 continue
             if self._is_over and blamed >= len(self._text):
                 raise CutShort
-            if blamed < len(self._text) - _EDGE or self._is_over:
+            if self._is_over or len(self._text[blamed : blamed + 4096].strip()) > _EDGE:
                 return self._mend()
             if len(self._text) - start > MAX_VALUE_CHARS:
                 return self._mend()

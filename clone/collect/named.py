@@ -28,7 +28,7 @@ class Line:
     text: str
     kind: Kind
     raw: bytes
-    is_forwarded: bool = False
+    place: int | None = None  # among everything of that moment; counted here where the source does not
 
 
 @dataclass(slots=True)
@@ -100,6 +100,8 @@ def _read_talk(account: Account, me: str, talk: Talk) -> Iterator[Item]:
     for line in sorted(talk.lines, key=lambda line: line.stamp_ms):  # stable: lines of one moment keep their order
         place = place + 1 if line.stamp_ms == stamp else 0
         stamp = line.stamp_ms
+        if line.place is not None:
+            place = line.place
         message = Message(
             account.source,
             account.account_id,
@@ -111,7 +113,7 @@ def _read_talk(account: Account, me: str, talk: Talk) -> Iterator[Item]:
             line.kind,
             None,
             None,
-            line.is_forwarded,
+            False,
             line.sender == me,
         )
         messages.append((message, line.raw))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -149,6 +150,7 @@ def _read_part(part: Part, asked: Asked, tally: Tally) -> Talk:
     is_day_first = _day_first(entries, asked, part)
     names = _names(entries)
     lines: list[Line] = []
+    places: Counter[int] = Counter()
     for entry in entries:
         tally.n_read += 1
         moment = _moment(entry, is_day_first)
@@ -156,7 +158,10 @@ def _read_part(part: Part, asked: Asked, tally: Tally) -> Talk:
         if moment is None or sent_at is None:
             tally.add_bad(f"{part.file_name}:{entry.line}", "no such date")
             continue
-        name, text = _split(entry.rest, names)
+        stamp_ms = timegm(moment.timetuple()) * 1000
+        place = places[stamp_ms]  # counted for all that stands there: what is deleted later must not shift the rest
+        places[stamp_ms] += 1
+        name, text = _split(entry.rest.rstrip("\n"), names)
         if not name:
             tally.skipped["notices of WhatsApp"] += 1
             continue
@@ -164,13 +169,12 @@ def _read_part(part: Part, asked: Asked, tally: Tally) -> Talk:
         if kind is None:
             tally.skipped["deleted before the export"] += 1
             continue
-        stamp_ms = timegm(moment.timetuple()) * 1000
-        lines.append(Line(name, sent_at, stamp_ms, text, kind, entry.raw.encode("utf-8", "replace")))
+        lines.append(Line(name, sent_at, stamp_ms, text, kind, entry.raw.encode("utf-8", "replace"), place))
     if lines:
         tally.note(_zone_note(asked))
     people = {line.sender for line in lines}
-    place = PurePosixPath(part.place)
-    written = clean(f"{place.parent.name} {place.stem}").casefold()  # the .zip, or the .txt, is named after the contact
+    path = PurePosixPath(part.place)
+    written = clean(f"{path.parent.name} {path.stem}").casefold()  # the .zip, or the .txt, is named after the contact
     named = [name for name in people if name.casefold() in written]
     return Talk("", "", part.file_name, lines, contact=named[0] if len(named) == 1 else "")
 

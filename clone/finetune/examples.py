@@ -120,6 +120,13 @@ def check_prepared(
     return Prepared(folder, hash_file(path), manifest)
 
 
+def check_foreign(path: Path) -> Prepared:
+    """Return a file of examples that prepare did not make. Its text is trained on as it stands."""
+    if not path.is_file():
+        raise DataError(f"no file at {path}.", "Give a JSON or JSON Lines file of instruction and response.")
+    return Prepared(path.parent, hash_file(path), {})
+
+
 def read_samples(path: Path, count: ReadCount) -> Iterator[Sample]:
     """Yield the examples of a JSON Lines file or a JSON list.
 
@@ -196,6 +203,14 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
     return value
+
+
+def split_newest(samples: list[Sample], share: float) -> tuple[list[Sample], list[Sample]]:
+    """Return samples to train on and, of the end, at least one and about `share` to hold out; no session is split."""
+    cut = max(0, min(len(samples) - 1, round(len(samples) * (1 - share))))
+    while cut > 0 and samples[cut].session_id == samples[cut - 1].session_id:
+        cut -= 1
+    return samples[:cut], samples[cut:]
 
 
 def fold(samples: Iterable[Sample]) -> Iterator[Conversation]:

@@ -19,8 +19,12 @@ from torch.utils.checkpoint import checkpoint
 from clone.finetune.rows import PackedBatch
 from clone.lm.model import Block, Heads, Rope, Transformer, attend_within
 
-HEAD_CHUNK = 2048  # graded tokens whose logits stand in memory at once
 _DOCUMENTS_STEP = 128  # offsets are padded to a multiple, so that a compiled block meets few shapes
+
+
+def head_chunk(checkpointing: bool) -> int:
+    """Return how many graded tokens' logits stand in memory at once."""
+    return 512 if checkpointing else 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +32,44 @@ class Documents:
     """The borders of a row, and how to attend within them."""
 
     offsets: list[int]
-    cumulative: Tensor | None  # (padded D + 1,) int32 on the GPU; None elsewhere
     longest: int  # rounded up to a power of two
+    # on a GPU, None elsewhere:
+    cumulative: Tensor | None = None  # (padded D + 1,) int32: the offsets
+    starts: Tensor | None = None  # (T,) int32: where each token's document begins
+    ends: Tensor | None = None  # (T,) int32: and ends
 
     @classmethod
     def of(cls, batch: PackedBatch) -> Documents:
         lengths = [b - a for a, b in zip(batch.offsets, batch.offsets[1:], strict=False)]
         longest = 1 << (max(lengths) - 1).bit_length()
         if batch.input_ids.device.type != "cuda":
-            return cls(batch.offsets, None, longest)
+            return cls(batch.offsets, longest)
         n = -(-len(batch.offsets) // _DOCUMENTS_STEP) * _DOCUMENTS_STEP + 1
         padded = batch.offsets + [batch.offsets[-1]] * (n - len(batch.offsets))
-        cumulative = torch.tensor(padded, dtype=torch.int32).pin_memory().to(batch.input_ids.device, non_blocking=True)
-        return cls(batch.offsets, cumulative, longest)
+        offsets, sizes = torch.tensor(batch.offsets, dtype=torch.int32), torch.tensor(lengths)
+        on_device = [
+            tensor.pin_memory().to(batch.input_ids.device, non_blocking=True)
+            for tensor in (
+                torch.tensor(padded, dtype=torch.int32),
+                offsets[:-1].repeat_interleave(sizes),
+                offsets[1:].repeat_interleave(sizes),
+            )
+        ]
+        return cls(batch.offsets, longest, *on_device)
 
     def __call__(self, heads: Heads, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend: q (T, n_head, hs), k and v (T, n_query_groups, hs) -> (T, n_head, hs)."""
         if self.cumulative is not None and heads.softcap is None and q.dtype in (torch.bfloat16, torch.float16):
+            if (
+                self.starts is not None
+                and k.shape[1] < q.shape[1]
+                and heads.window is None
+                and q.shape[2] in (32, 64, 128)
+            ):
+                from clone.finetune.kernels import packed_attention
+
+                out: Tensor = packed_attention(q, k, v, self.starts, self.ends, heads.scale)[0]
+                return out
             return self._varlen(heads, q, k, v)
         return torch.cat(
             [attend_within(heads, q[a:b], k[a:b], v[a:b]) for a, b in zip(self.offsets, self.offsets[1:], strict=False)]
@@ -73,23 +98,30 @@ class PackedModel(nn.Module):
         self.model = model
         self.checkpointing = checkpointing
         self._rope = Rope(model.shape, device=model.device)
-        self._run = torch.compile(_run_block, dynamic=False) if compiles else _run_block
+        self._run, self._run_last = _run_block, _run_last_block
+        if compiles:
+            # The matcher would make one product of "product plus product" and pay for a copy of the first.
+            self._run = torch.compile(_run_block, dynamic=False, options={"pattern_matcher": False})
+            self._run_last = torch.compile(_run_last_block, options={"pattern_matcher": False})
         self._head = torch.compile(_chunk_loss, dynamic=None) if compiles else _chunk_loss
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Return the sum of the losses of a row's graded tokens, in nats, fp32."""
-        hidden = self.hidden(batch)  # (T, C)
-        graded = (batch.labels != -100).nonzero()[:, 0]
-        return self.head_loss(hidden[graded], batch.labels[graded])
+        return self.head_loss(self.hidden(batch), batch.labels[batch.graded])
 
     def hidden(self, batch: PackedBatch) -> Tensor:
-        """Return the hidden states before the head, (T, C)."""
+        """Return the hidden states of the graded tokens before the head, (N, C).
+
+        Of the last block only these are computed: nothing attends to the others any more.
+        """
         model, documents = self.model, Documents.of(batch)
         ropes = self._rope.at(batch.positions)
         x = model.embed(batch.input_ids)
         for layer, block in enumerate(model.blocks):
             rope = ropes[layer in model.shape.local_rope_layers]
-            if self.checkpointing and torch.is_grad_enabled():
+            if layer == model.shape.n_layer - 1:
+                x = self._run_last(block, x, rope, documents, batch.graded)
+            elif self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(self._run, block, x, rope, documents, use_reentrant=False)
             else:
                 x = self._run(block, x, rope, documents)
@@ -98,7 +130,8 @@ class PackedModel(nn.Module):
     def head_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Return the summed cross entropy of hidden states (N, C) against labels (N,), in chunks."""
         total = hidden.new_zeros((), dtype=torch.float32)
-        for states, targets in zip(torch.split(hidden, HEAD_CHUNK), torch.split(labels, HEAD_CHUNK), strict=True):
+        size = head_chunk(self.checkpointing)
+        for states, targets in zip(torch.split(hidden, size), torch.split(labels, size), strict=True):
             if torch.is_grad_enabled():
                 total = total + checkpoint(self._head, self.model, states, targets, use_reentrant=False)
             else:
@@ -108,6 +141,13 @@ class PackedModel(nn.Module):
 
 def _run_block(block: Block, x: Tensor, rope: tuple[Tensor, Tensor], documents: Documents) -> Tensor:
     out: Tensor = block(x, rope, documents)
+    return out
+
+
+def _run_last_block(
+    block: Block, x: Tensor, rope: tuple[Tensor, Tensor], documents: Documents, places: Tensor
+) -> Tensor:
+    out: Tensor = block(x, rope, documents, places)
     return out
 
 

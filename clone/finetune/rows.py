@@ -22,8 +22,12 @@ class PackedBatch:
     input_ids: Tensor  # (T,) int64
     labels: Tensor  # (T,) int64: the next token of the same document where it is graded, -100 elsewhere
     positions: Tensor  # (T,) int64, from 0 in each document
+    graded: Tensor  # (n_learned,) int64: the places whose label is not -100
     offsets: list[int]  # (D + 1,) where documents begin
-    n_learned: int
+
+    @property
+    def n_learned(self) -> int:
+        return len(self.graded)
 
     def to(self, device: torch.device) -> PackedBatch:
         """Return the batch on a device."""
@@ -33,8 +37,8 @@ class PackedBatch:
             _move(self.input_ids, device),
             _move(self.labels, device),
             _move(self.positions, device),
+            _move(self.graded, device),
             self.offsets,
-            self.n_learned,
         )
 
 
@@ -99,4 +103,4 @@ def lay_row(sequences: Sequences, row: Sequence[int]) -> PackedBatch:
         positions.append(torch.arange(b - a))
         offsets.append(offsets[-1] + b - a)
     targets = torch.cat(labels)
-    return PackedBatch(torch.cat(ids), targets, torch.cat(positions), offsets, int((targets != -100).sum()))
+    return PackedBatch(torch.cat(ids), targets, torch.cat(positions), (targets != -100).nonzero()[:, 0], offsets)

@@ -11,18 +11,22 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from clone.finetune.examples import Conversation, ReadCount, fold, read_samples
+from clone.finetune.examples import Conversation, ReadCount, Sample, fold, read_samples, split_newest
 from clone.lm.template import TEMPLATE_VERSION, header_segments, turn_segments
 from clone.lm.tokens import Tokens
+from clone.records import Turn
 from clone.workspace import hash_file, write_atomically
 
 _FORMAT = "1"
+
+Part = tuple[Literal["train", "held-out"], float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +81,13 @@ def load_sequences(
     cache: Path,
     max_tokens: int,
     on_progress: Callable[[str, int, int | None], None],
+    part: Part = None,
 ) -> Sequences:
-    """Return the sequences of a file of examples, from `cache` if they were made before with the same tokenizer."""
-    parts = (_FORMAT, TEMPLATE_VERSION, hash_file(path), hash_file(tokenizer_path), str(max_tokens))
+    """Return the sequences of a file of examples, from `cache` if they were made before with the same tokenizer.
+
+    `part` takes one side of a file that holds both: which, and the share of its end that is held out.
+    """
+    parts = (_FORMAT, TEMPLATE_VERSION, hash_file(path), hash_file(tokenizer_path), str(max_tokens), str(part))
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     kept = cache / f"{path.stem}-{key}.safetensors"
     if kept.exists():
@@ -88,7 +96,11 @@ def load_sequences(
         except (SafetensorError, KeyError, OSError, ValueError):
             kept.unlink()  # a damaged cache is made anew
     count = ReadCount()
-    sequences = make_sequences(fold(read_samples(path, count)), tokens, max_tokens, count.passed_over, on_progress)
+    samples: Iterable[Sample] = read_samples(path, count)
+    if part is not None:
+        which, share = part
+        samples = split_newest(list(samples), share)[which == "held-out"]
+    sequences = make_sequences(fold(samples), tokens, max_tokens, count.passed_over, on_progress)
     _write(kept, sequences)
     return _read(kept)
 
@@ -160,10 +172,7 @@ def make_sequences(
     )
 
 
-def _piece(tokens: Tokens, turn: object, is_learned: bool) -> _Piece:
-    from clone.records import Turn
-
-    assert isinstance(turn, Turn)
+def _piece(tokens: Tokens, turn: Turn, is_learned: bool) -> _Piece:
     encoded = tokens.encode(turn_segments(turn, is_learned))
     n_bytes = sum(len(bubble.encode()) for bubble in turn.bubbles)
     return _Piece(encoded.ids, encoded.is_learned, n_bytes)

@@ -21,18 +21,21 @@ from lightning.fabric import Fabric
 from clone import __version__
 from clone.archive import Archive
 from clone.errors import DataError, HardwareError, ModelError
-from clone.finetune.examples import check_prepared
-from clone.finetune.packed import PackedModel
+from clone.finetune.examples import check_foreign, check_prepared
+from clone.finetune.frozen import quantise
+from clone.finetune.packed import PackedModel, head_chunk
+from clone.finetune.plot import write_plots
 from clone.finetune.schedule import default_peak, default_step_tokens
-from clone.finetune.sequences import Sequences, load_sequences
+from clone.finetune.sequences import Part, Sequences, load_sequences
 from clone.finetune.state import STATE, Origin, Progress, check_same, read_state, unfinished_runs
-from clone.finetune.train import Plan, StepReport, count_steps, memory_gb, train
+from clone.finetune.train import Plan, StepReport, count_steps, measure_steps, memory_gb, train
 from clone.lm.base import BaseFolder, n_parameters, resolve_base
 from clone.lm.runs import write_card
+from clone.lm.shape import Shape
 from clone.lm.template import TEMPLATE_VERSION
 from clone.lm.tokens import Tokens
-from clone.lm.weights import AdapterMeta, add_adapter, open_model
-from clone.recipe import Recipe
+from clone.lm.weights import AdapterMeta, adapter_parameters, add_adapter, open_model
+from clone.recipe import FinetuneRecipe, Recipe
 from clone.records import RunCard
 from clone.workspace import Workspace, make_private_folder
 
@@ -51,6 +54,42 @@ class FinetuneReport:
     validation: Sequences
 
 
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a run would take, from a few measured steps."""
+
+    settings: FinetuneRecipe
+    base: str
+    plan: Plan
+    train: Sequences
+    validation: Sequences
+    seconds_a_step: float
+    seconds: float  # of the whole run, its evaluations included
+    memory_gb: float
+    device: str
+    device_memory_gb: float
+    disk_gb: float  # adapters and the state to resume from
+    tokens_a_character: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """Everything that stands before the first step."""
+
+    settings: FinetuneRecipe
+    fabric: Fabric
+    device: str
+    base: BaseFolder
+    data_sha256: str
+    train: Sequences
+    validation: Sequences
+    plan: Plan
+
+
+OnProgress = Callable[[str, int, int | None], None]
+OnNote = Callable[[str], None]
+
+
 def finetune(
     recipe: Recipe,
     workspace: Workspace,
@@ -58,48 +97,27 @@ def finetune(
     now: datetime,
     resume: bool = False,
     allow_stale: bool = False,
-    on_progress: Callable[[str, int, int | None], None] = lambda what, done, total: None,
-    on_note: Callable[[str], None] = lambda text: None,
+    data: Path | None = None,
+    is_auto: bool = False,
+    fabric: Fabric | None = None,
+    on_progress: OnProgress = lambda what, done, total: None,
+    on_note: OnNote = lambda text: None,
     on_step: Callable[[StepReport], None] = lambda report: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> FinetuneReport:
-    """Train an adapter on the prepared data of a recipe.
+    """Train an adapter on the prepared data of a recipe, or on the examples in `data`, which were not scrubbed by us.
 
-    With `resume`, go on with the newest unfinished run. Raises what its parts raise, each a CloneError with a hint, and
-    Stopped where `should_stop` asked for it.
+    With `resume`, go on with the newest unfinished run. With `is_auto`, what the recipe leaves open about memory is
+    chosen for the card. `fabric` is one that is launched already. Raises what its parts raise, each a CloneError with a
+    hint, and Stopped where `should_stop` asked for it.
     """
-    settings = recipe.finetune
-    revision = None
-    if workspace.archive.exists():
-        with Archive.open(workspace.archive) as archive:
-            revision = archive.revision()
-    prepared = check_prepared(workspace, recipe.name, revision, allow_stale=allow_stale)
-    device = pick_device()
-    check_hardware(settings.base, n_parameters(settings.base, workspace.bases), device, settings.precision)
-
-    base = resolve_base(settings.base, workspace.bases, on_progress=on_progress, on_note=on_note)
-    tokens = Tokens.load(base.path)
-    max_tokens = min(settings.max_sequence_tokens or 2048, base.shape.block_size)
-    sets = [
-        load_sequences(
-            prepared.folder / f"{name}.jsonl",
-            tokens,
-            base.path / "tokenizer.json",
-            prepared.folder / "tokens",
-            max_tokens,
-            on_progress,
-        )
-        for name in ("train", "validation")
-    ]
-    sequences, held_out = sets
-    check_graded(sequences, held_out, workspace.show(prepared.folder))
-
-    plan = make_plan(recipe, base, sequences, device)
+    ready = _get_ready(recipe, workspace, allow_stale, data, is_auto, fabric, on_progress, on_note)
+    settings, plan, base, fabric = ready.settings, ready.plan, ready.base, ready.fabric
     origin = Origin(
         recipe=settings.model_dump(mode="json"),
         base=base.name,
         base_sha256=base.sha256,
-        data_sha256=prepared.sha256,
+        data_sha256=ready.data_sha256,
         created_at=now.isoformat(),
         template=TEMPLATE_VERSION,
     )
@@ -114,57 +132,38 @@ def finetune(
         origin = begun
         resume_from = (progress, tensors)
     else:
-        run = new_run(workspace.runs(recipe.name), now)
+        mine = new_run(workspace.runs(recipe.name), now) if fabric.is_global_zero else workspace.root
+        run = fabric.broadcast(mine)
 
     on_progress("opening the base", 0, None)
-    fabric = make_fabric(device)
-    fabric.launch()
     torch.use_deterministic_algorithms(settings.deterministic)
-    dtype = torch.float32 if device == "cpu" or settings.precision == "fp32" else torch.bfloat16
-    if settings.precision == "bf16":
-        dtype = torch.bfloat16
-    model = open_model(base.path, device=fabric.device, dtype=dtype, is_head_tied=base.is_head_tied)
-    add_adapter(
-        model,
-        targets=list(settings.lora_targets),
-        rank=settings.lora_rank,
-        alpha=settings.lora_alpha,
-        dropout=settings.lora_dropout,
-        seed=settings.seed,
-    )
-    compiles = device == "cuda" if settings.compile is None else settings.compile
-    packed = PackedModel(model, checkpointing=settings.checkpointing, compiles=compiles)
-    meta = AdapterMeta(settings.lora_rank, settings.lora_alpha, base.name, base.sha256)
     try:
         at = train(
             fabric,
-            packed,
-            sequences,
-            held_out,
+            open_packed(settings, base, fabric),
+            ready.train,
+            ready.validation,
             settings,
             plan,
             run,
             origin,
-            meta,
+            AdapterMeta(settings.lora_rank, settings.lora_alpha, base.name, base.sha256),
             resume_from=resume_from,
             on_step=on_step,
             should_stop=should_stop,
         )
     except torch.OutOfMemoryError as error:
-        raise HardwareError(
-            f"out of memory on {device_name(device)} with rows of {plan.row_tokens:,} tokens.",
-            f"Try --set finetune.row_tokens={plan.row_tokens // 2}, then --set finetune.checkpointing=true.",
-        ) from error
+        raise _too_large(settings, plan, ready.device) from error
 
-    per_byte = held_out.n_learned / max(1, held_out.n_bytes) / math.log(2)
+    per_byte = ready.validation.n_learned / max(1, ready.validation.n_bytes) / math.log(2)
     card = RunCard(
         run_id=run.name,
         created_at=origin.created_at,
         clone_version=__version__,
-        recipe=recipe.model_dump(mode="json"),
+        recipe=recipe.model_copy(update={"finetune": settings}).model_dump(mode="json"),
         base=base.name,
         base_sha256=base.sha256,
-        data_sha256=prepared.sha256,
+        data_sha256=ready.data_sha256,
         template=TEMPLATE_VERSION,
         seed=settings.seed,
         n_steps=at.step,
@@ -175,14 +174,176 @@ def finetune(
         val_bits_per_byte_before=at.val_loss_before * per_byte,
         val_bits_per_byte=at.val_loss * per_byte,
         wall_s=round(at.wall_s, 3),
-        device=device_name(device),
+        device=device_name(ready.device, fabric.world_size),
         peak_memory_gb=round(memory_gb(fabric.device), 3),
         versions=versions(),
     )
     if fabric.is_global_zero:
         write_card(run, card)
         (run / STATE).unlink(missing_ok=True)
-    return FinetuneReport(run, card, at.best_step, plan.n_steps, sequences, held_out)
+        write_plots(run)
+    return FinetuneReport(run, card, at.best_step, plan.n_steps, ready.train, ready.validation)
+
+
+def dry_run(
+    recipe: Recipe,
+    workspace: Workspace,
+    *,
+    allow_stale: bool = False,
+    data: Path | None = None,
+    is_auto: bool = False,
+    n_measured: int = 3,
+    on_progress: OnProgress = lambda what, done, total: None,
+    on_note: OnNote = lambda text: None,
+) -> DryRun:
+    """Return what `finetune` would take, from `n_measured` real steps that are thrown away. Leaves no run.
+
+    Raises HardwareError, naming the settings to lower, where it does not fit.
+    """
+    ready = _get_ready(recipe, workspace, allow_stale, data, is_auto, None, on_progress, on_note)
+    settings, plan = ready.settings, ready.plan
+    on_progress("measuring steps", 0, None)
+    try:
+        model = open_packed(settings, ready.base, ready.fabric)
+        seconds = measure_steps(ready.fabric, model, ready.train, settings, plan, n_measured)
+    except torch.OutOfMemoryError as error:
+        raise _too_large(settings, plan, ready.device) from error
+    n_weights = sum(p.numel() for p in adapter_parameters(model.model).values())
+    # An evaluation costs a forward pass, a third of a step, for each token.
+    evaluation = seconds / plan.step_tokens * ready.validation.n_tokens / 3
+    total_gb = (
+        torch.cuda.get_device_properties(ready.fabric.device).total_memory / 1e9 if ready.device == "cuda" else 0.0
+    )
+    return DryRun(
+        settings=settings,
+        base=ready.base.name,
+        plan=plan,
+        train=ready.train,
+        validation=ready.validation,
+        seconds_a_step=seconds,
+        seconds=seconds * plan.n_steps + evaluation * (1 + settings.evaluations),
+        memory_gb=memory_gb(ready.fabric.device),
+        device=device_name(ready.device, ready.fabric.world_size),
+        device_memory_gb=total_gb,
+        disk_gb=n_weights * 4 * (2 + 3) / 1e9,
+        tokens_a_character=ready.train.n_tokens / max(1, ready.train.n_characters),
+    )
+
+
+def _get_ready(
+    recipe: Recipe,
+    workspace: Workspace,
+    allow_stale: bool,
+    data: Path | None,
+    is_auto: bool,
+    fabric: Fabric | None,
+    on_progress: OnProgress,
+    on_note: OnNote,
+) -> _Ready:
+    settings = recipe.finetune
+    if data is None:
+        revision = None
+        if workspace.archive.exists():
+            with Archive.open(workspace.archive) as archive:
+                revision = archive.revision()
+        prepared = check_prepared(workspace, recipe.name, revision, allow_stale=allow_stale)
+        files: list[tuple[Path, Part]] = [(prepared.folder / f"{n}.jsonl", None) for n in ("train", "validation")]
+    else:
+        prepared = check_foreign(data)
+        share = recipe.prepare.validation_share
+        files = [(data, ("train", share)), (data, ("held-out", share))]
+    device = pick_device()
+    check_hardware(settings.base, n_parameters(settings.base, workspace.bases), device, settings.precision)
+    if fabric is None:
+        fabric = make_fabric(device, settings.devices, settings.nodes)
+        fabric.launch()
+
+    with fabric.rank_zero_first():  # one fetches and tokenises, the others find it done
+        base = resolve_base(settings.base, workspace.bases, on_progress=on_progress, on_note=on_note)
+        tokens = Tokens.load(base.path)
+        max_tokens = min(settings.max_sequence_tokens or 2048, base.shape.block_size)
+        cache = workspace.processed(recipe.name) / "tokens"
+        tokenizer = base.path / "tokenizer.json"
+        sequences, held_out = (
+            load_sequences(path, tokens, tokenizer, cache, max_tokens, on_progress, part) for path, part in files
+        )
+    check_graded(sequences, held_out, workspace.show(data or prepared.folder))
+    if is_auto and device == "cuda":
+        settings = fit_card(settings, base.shape, *card_of(fabric.device))
+        on_note(
+            f"For this card: rows of {settings.row_tokens:,} tokens, frozen weights {settings.frozen}, "
+            f"activations {'recomputed' if settings.checkpointing else 'kept'}."
+        )
+    plan = make_plan(settings, base.shape, sequences, device)
+    return _Ready(settings, fabric, device, base, prepared.sha256, sequences, held_out, plan)
+
+
+def open_packed(settings: FinetuneRecipe, base: BaseFolder, fabric: Fabric) -> PackedModel:
+    """Return the base on the device with a fresh adapter, ready for packed rows."""
+    device = fabric.device.type
+    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+    if settings.precision == "auto" and device == "cuda":
+        dtype = torch.bfloat16
+    model = open_model(base.path, device=fabric.device, dtype=dtype, is_head_tied=base.is_head_tied)
+    if settings.frozen != "same":
+        quantise(model, settings.frozen)
+    add_adapter(
+        model,
+        targets=list(settings.lora_targets),
+        rank=settings.lora_rank,
+        alpha=settings.lora_alpha,
+        dropout=settings.lora_dropout,
+        seed=settings.seed,
+    )
+    compiles = device == "cuda" if settings.compile is None else settings.compile
+    return PackedModel(model, checkpointing=settings.checkpointing, compiles=compiles)
+
+
+def activation_bytes(shape: Shape, checkpointing: bool) -> float:
+    """Return the bytes that a token of a row takes while its gradients are awaited (measured on Falcon-7B, bf16)."""
+    inside = 2 * (7 * shape.n_embd + 2 * shape.intermediate_size)  # what one block keeps
+    between = 2 * shape.n_embd
+    return shape.n_layer * between + 2 * inside if checkpointing else shape.n_layer * inside
+
+
+def fit_card(settings: FinetuneRecipe, shape: Shape, total_bytes: int, capability: tuple[int, int]) -> FinetuneRecipe:
+    """Return settings with rows, checkpointing and the keeping of weights chosen for a card, the fastest that fits."""
+    weights = shape.n_parameters - shape.vocab_size * shape.n_embd
+    embedding = 2 * shape.vocab_size * shape.n_embd
+    fast = "fp8" if capability >= (9, 0) else "same"
+    tries = [(fast, False, rows) for rows in (8192, 4096)]
+    tries += [(fast, True, rows) for rows in (8192, 4096, 2048)]
+    tries += [("nf4", True, rows) for rows in (8192, 4096, 2048, 1024)]
+    for frozen, checkpointing, rows in tries:
+        head = head_chunk(checkpointing) * shape.vocab_size * 10  # logits in bf16 and fp32, with their gradients
+        kept = weights * (0.5 + 2 / 64 if frozen == "nf4" else 2) + embedding + head
+        rest = 1.2e9  # the adapter with its moments, a widened weight, the CUDA context
+        if kept + rows * activation_bytes(shape, checkpointing) + rest <= 0.92 * total_bytes:
+            return settings.model_copy(
+                update={"frozen": frozen, "checkpointing": checkpointing, "row_tokens": settings.row_tokens or rows}
+            )
+    raise HardwareError(
+        f"this base does not fit a card of {total_bytes / 1e9:.0f} GB, even in four bits.", "Choose a smaller base."
+    )
+
+
+def card_of(device: torch.device) -> tuple[int, tuple[int, int]]:
+    """Return a GPU's memory in bytes (what this process may use of it), and its generation."""
+    properties = torch.cuda.get_device_properties(device)
+    share = torch.cuda.get_per_process_memory_fraction(device)
+    return int(properties.total_memory * share), torch.cuda.get_device_capability(device)
+
+
+def _too_large(settings: FinetuneRecipe, plan: Plan, device: str) -> HardwareError:
+    ways = [f"--set finetune.row_tokens={max(256, plan.row_tokens // 2)}"]
+    if not settings.checkpointing:
+        ways.append("--set finetune.checkpointing=true")
+    if settings.frozen != "nf4" and device == "cuda":
+        ways.append("--set finetune.frozen=nf4")
+    return HardwareError(
+        f"out of memory on {device_name(device)} with rows of {plan.row_tokens:,} tokens.",
+        f"Try {', then '.join(ways)}; or let clone choose: clone finetune --auto",
+    )
 
 
 def pick_device() -> str:
@@ -220,13 +381,12 @@ def check_graded(sequences: Sequences, held_out: Sequences, where: str) -> None:
             )
 
 
-def make_plan(recipe: Recipe, base: BaseFolder, sequences: Sequences, device: str) -> Plan:
+def make_plan(settings: FinetuneRecipe, shape: Shape, sequences: Sequences, device: str) -> Plan:
     """Return the recipe with everything decided that it left open."""
-    settings = recipe.finetune
     row_tokens = settings.row_tokens or (8192 if device == "cuda" else 2048)
     step_tokens = settings.step_tokens or default_step_tokens(sequences.n_tokens)
     return Plan(
-        peak_rate=settings.learning_rate or default_peak(base.shape.n_parameters),
+        peak_rate=settings.learning_rate or default_peak(shape.n_parameters),
         row_tokens=row_tokens,
         step_tokens=step_tokens,
         n_steps=count_steps(sequences, settings, step_tokens),
@@ -246,17 +406,17 @@ def new_run(folder: Path, now: datetime) -> Path:
     raise AssertionError("a hundred runs in one second")
 
 
-def make_fabric(device: str) -> Fabric:
-    """Return the Fabric that places modules and carries gradients."""
+def make_fabric(device: str, n_devices: int = 1, n_nodes: int = 1) -> Fabric:
+    """Return the Fabric that places modules and carries gradients, over several devices by DDP."""
     warnings.filterwarnings("ignore", module="lightning")
-    return Fabric(accelerator=device, devices=1, precision="32-true")
+    strategy = "ddp" if n_devices * n_nodes > 1 else "auto"
+    return Fabric(accelerator=device, devices=n_devices, num_nodes=n_nodes, strategy=strategy, precision="32-true")
 
 
-def device_name(device: str) -> str:
+def device_name(device: str, n: int = 1) -> str:
     """Return the device in words."""
-    if device == "cuda":
-        return str(torch.cuda.get_device_name())
-    return f"CPU, {torch.get_num_threads()} threads ({platform.machine()})"
+    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    return f"{n} x {name}" if n > 1 else str(name)
 
 
 def versions() -> dict[str, str]:

@@ -45,12 +45,14 @@ class Linear(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, has_bias: bool) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_out, n_in), requires_grad=False)
+        self.weight: nn.Parameter | None = nn.Parameter(torch.empty(n_out, n_in), requires_grad=False)
         self.bias = nn.Parameter(torch.empty(n_out), requires_grad=False) if has_bias else None
         self.register_parameter("lora_A", None)
         self.register_parameter("lora_B", None)
         self.lora_scale = 0.0
         self.lora_dropout = 0.0
+        self.product: nn.Module | None = None  # stands in for the weight where that is kept in fewer bits
+        self.n_in, self.n_out = n_in, n_out
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.frozen(x)
@@ -63,6 +65,10 @@ class Linear(nn.Module):
 
     def frozen(self, x: Tensor) -> Tensor:
         """Return the product with the base's own weight."""
+        if self.weight is None:
+            assert self.product is not None
+            y: Tensor = self.product(x)
+            return y if self.bias is None else y + self.bias
         return F.linear(x, self.weight, self.bias)
 
 
@@ -119,9 +125,13 @@ class Attention(nn.Module):
             q, k = self.norm_q(q), self.norm_k(k)
         return rotate(q, rope, self.n_rope), rotate(k, rope, self.n_rope), v
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+    def gather(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+        """Return what every head gathered, (..., n_head * hs), before the output product."""
         q, k, v = self.split(self.qkv(x), rope)
-        out: Tensor = self.proj(attend(self.heads, q, k, v).flatten(-2))
+        return attend(self.heads, q, k, v).flatten(-2)
+
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+        out: Tensor = self.proj(self.gather(x, rope, attend))
         return out
 
 
@@ -160,9 +170,13 @@ class Block(nn.Module):
         self.mlp = Mlp(shape)
         self.post_mlp_norm = Norm(shape, shape.n_embd) if shape.has_post_mlp_norm else nn.Identity()
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend, places: Tensor | None = None) -> Tensor:
+        """Return the next hidden states; with `places`, of these tokens alone (every token is attended to)."""
         normed = self.norm_1(x)
-        attended = self.post_attention_norm(self.attn(normed, rope, attend))
+        attended = self.attn.gather(normed, rope, attend)
+        if places is not None:
+            x, normed, attended = x[places], normed[places], attended[places]
+        attended = self.post_attention_norm(self.attn.proj(attended))
         if self.is_parallel:
             if not self.is_norm_shared:
                 normed = self.norm_2(x)

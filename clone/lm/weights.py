@@ -121,7 +121,7 @@ def add_adapter(model: Transformer, *, targets: list[str], rank: int, alpha: flo
     for name, linear in model.linears():
         if not any(name.endswith("." + target) for target in targets):
             continue
-        n_out, n_in = linear.weight.shape
+        n_out, n_in = linear.n_out, linear.n_in
         bound = 1 / math.sqrt(n_in)
         a = torch.empty(rank, n_in).uniform_(-bound, bound, generator=generator)
         linear.lora_A = nn.Parameter(a.to(model.device))
@@ -182,7 +182,7 @@ def apply_adapter(model: Transformer, adapter: Adapter, *, base: str, base_sha25
     for name in sorted({key.rpartition(".")[0] for key in adapter.tensors}):
         linear = linears.get(name)
         a, b = adapter.tensors.get(f"{name}.lora_A"), adapter.tensors.get(f"{name}.lora_B")
-        if linear is None or a is None or b is None or (b.shape[0], a.shape[1]) != tuple(linear.weight.shape):
+        if linear is None or a is None or b is None or (b.shape[0], a.shape[1]) != (linear.n_out, linear.n_in):
             raise ModelError(f"the adapter does not fit the base at {name}.", "Train again on this base.")
         linear.lora_A = nn.Parameter(a.to(model.device), requires_grad=False)
         linear.lora_B = nn.Parameter(b.to(model.device), requires_grad=False)
@@ -199,6 +199,7 @@ def merge_adapter(model: Transformer) -> None:
             continue
         with torch.no_grad():
             update = linear.lora_B.float() @ linear.lora_A.float() * linear.lora_scale
+            assert linear.weight is not None, "weights in fewer bits are not merged into"
             merged = (linear.weight.float() + update).to(linear.weight.dtype)
         linear.weight = nn.Parameter(merged, requires_grad=False)
         linear.lora_A = linear.lora_B = None

@@ -7,23 +7,30 @@ order, by anybody. Knows nothing of the archive or of splits.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
+import sys
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing import get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
+from clone.errors import HardwareError
 from clone.prepare.clean import COPIED
 from clone.prepare.duplicates import Sketches, sketch
 from clone.prepare.examples import Measured, build_examples
 from clone.prepare.lengths import Lengths
 from clone.prepare.pii import FAILED_TEXT, LiteralIndex, Literals, Scrubbed, ScrubCounts
+from clone.prepare.pii.replace import script_of
 from clone.prepare.sessions import Line, Standing, merge_turns
 from clone.records import Example
 
@@ -60,9 +67,10 @@ class Settings:
     """What a worker needs to know."""
 
     folder: Path  # where batches lie between the passes
-    tokenizer: Path | None
+    tokenizer: Path
     max_context_tokens: int
     long_text_chars: int
+    fingerprint_key: bytes  # of this run alone: values are told apart, and nobody can say later which they were
     build_scrubber: Callable[[], Scrubs]
 
 
@@ -107,6 +115,11 @@ class Built:
     sessions: list[SessionPart]
     dropped: Counter[str] = field(default_factory=Counter)
     scrub: ScrubCounts = field(default_factory=ScrubCounts)
+    by_script: Counter[str] = field(default_factory=Counter)  # findings by the script of their message
+    fingerprints: dict[str, set[bytes]] = field(default_factory=dict)  # of the values found, by type
+    n_context_tokens: array[int] = field(default_factory=lambda: array("i"))  # of each example, instruction included
+    n_reply_tokens: array[int] = field(default_factory=lambda: array("i"))
+    n_bubbles: array[int] = field(default_factory=lambda: array("i"))  # of each reply
 
 
 class Worker:
@@ -145,7 +158,7 @@ class Worker:
     def build(self, order: BuildOrder) -> Built:
         """Turn a scrubbed batch into examples, left in the folder; return what each session holds."""
         built = Built(order.number, [])
-        batch = self._finish_scrubbing(order, built.scrub)
+        batch = self._finish_scrubbing(order, built)
         lengths = self._lengths().count(batch.texts)
         n_header = self._lengths().count([batch.contact])[0] + 2
         with examples_path(self._settings.folder, order.number).open("wb") as out:
@@ -153,7 +166,7 @@ class Worker:
                 batch.session_ids, batch.starts, [*batch.starts[1:], len(batch.texts)], strict=True
             ):
                 n_examples = n_bytes = 0
-                for example, _ in build_examples(
+                for example, sizes in build_examples(
                     _measure(batch, lengths, first, last),
                     session_id=session_id,
                     contact=batch.contact,
@@ -163,11 +176,14 @@ class Worker:
                 ):
                     n_bytes += out.write(write_example(example))
                     n_examples += 1
+                    built.n_context_tokens.append(sizes.n_context_tokens)
+                    built.n_reply_tokens.append(sizes.n_reply_tokens)
+                    built.n_bubbles.append(sizes.n_bubbles)
                 ended_at = datetime.fromtimestamp(batch.at[last - 1], UTC)
                 built.sessions.append(SessionPart(session_id, batch.contact, ended_at, n_examples, n_bytes))
         return built
 
-    def _finish_scrubbing(self, order: BuildOrder, counts: ScrubCounts) -> Batch:
+    def _finish_scrubbing(self, order: BuildOrder, built: Built) -> Batch:
         """Return a batch with the values that any batch gave away masked, and repeats replaced."""
         path = batch_path(self._settings.folder, order.number)
         with path.open("rb") as stream:
@@ -175,7 +191,9 @@ class Worker:
         path.unlink()
         first = [changed.get(i) or Scrubbed(text) for i, text in enumerate(batch.texts)]
         for i, item in enumerate(self._scrubber().second_pass(batch.texts, first, self._index())):
-            counts.add(item)
+            built.scrub.add(item)
+            if item.findings:
+                self._note(batch.texts[i], item, built)
             text = item.text.strip()
             batch.texts[i] = text or FAILED_TEXT
             if item.failed or not text:
@@ -186,6 +204,13 @@ class Worker:
             batch.texts[i] = COPIED
             batch.standings[i] = Standing.SHOWN
         return batch
+
+    def _note(self, text: str, item: Scrubbed, built: Built) -> None:
+        built.by_script[script_of(text)] += len(item.findings)
+        for finding in item.findings:
+            value = text[finding.start : finding.end].casefold().encode()
+            fingerprint = hashlib.blake2b(value, key=self._settings.fingerprint_key, digest_size=8).digest()
+            built.fingerprints.setdefault(str(finding.entity), set()).add(fingerprint)
 
     # Each made when it is first needed: a worker of the first pass needs no tokenizer.
 
@@ -287,12 +312,30 @@ class Crew:
             yield from map(here, items)
             return
         waiting: deque[Future[B]] = deque()
-        for item in items:
-            waiting.append(self._pool.submit(there, item))
-            if len(waiting) >= self._n_in_flight:
+        try:
+            for item in items:
+                waiting.append(self._pool.submit(there, item))
+                if len(waiting) >= self._n_in_flight:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise HardwareError(
+                "a process of prepare was killed, most likely for want of memory.",
+                "Close other programs, or use fewer processes: clone prepare --workers 1",
+            ) from None
+
+
+def _context() -> BaseContext:
+    """Return how processes are started: never by a fork of this one, which shows progress from a thread.
+
+    On Linux they are forks of a small server that has imported Presidio once for all of them.
+    """
+    if sys.platform != "linux":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 @contextmanager
@@ -301,8 +344,7 @@ def crew(settings: Settings, n_workers: int) -> Iterator[Crew]:
     if n_workers < 2:
         yield Crew(settings, None, 1)
         return
-    # spawn: a fork of a process that shows progress from a thread can hang
-    pool = ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"), initializer=_start, initargs=(settings,))
+    pool = ProcessPoolExecutor(n_workers, mp_context=_context(), initializer=_start, initargs=(settings,))
     try:
         yield Crew(settings, pool, n_workers)
     finally:

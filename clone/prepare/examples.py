@@ -40,6 +40,15 @@ class Measured:
         return sum(self.n_tokens) + len(self.n_tokens) + 1
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large an example is, in tokens of the base; the marks of the template are counted."""
+
+    n_context_tokens: int  # header, context and instruction
+    n_reply_tokens: int
+    n_bubbles: int
+
+
 def build_examples(
     turns: Iterable[Measured],
     *,
@@ -48,8 +57,8 @@ def build_examples(
     n_header: int,
     max_context_tokens: int,
     dropped: Counter[str],
-) -> Iterator[tuple[Example, int]]:
-    """Yield an example for each turn of the person that may be graded, with the tokens of its instruction and context.
+) -> Iterator[tuple[Example, Sizes]]:
+    """Yield an example for each turn of the person that may be graded, with its sizes.
 
     A context that has outgrown `max_context_tokens` loses its oldest whole turns until at most half is left, so that
     the contexts of a session go on nesting. `n_header` is the length of the template's header. Why a turn of the person
@@ -66,7 +75,8 @@ def build_examples(
             if barred:
                 dropped[barred] += 1
             else:
-                yield _example(before, turn, item.said.ended_at, session_id, contact), n_before
+                example = _example(before, turn, item.said.ended_at, session_id, contact)
+                yield example, Sizes(n_before, item.length, len(turn.bubbles))
         before.append(_Before(turn, item.said.barred, item.length, write_context(contact, [turn])))
         n_before += item.length
         if n_before > max_context_tokens:

@@ -22,10 +22,10 @@ _MEMORY = 200_000  # words whose length is remembered
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFile:
-    """Whose tokens are counted; where no tokenizer is at hand yet, bytes of UTF-8 stand in (`path` is None)."""
+    """A tokenizer on disk: whose it is and what it is made of."""
 
     name: str
-    path: Path | None
+    path: Path
     sha256: str
 
 
@@ -36,7 +36,9 @@ def find_tokenizer(base: str, bases: Path) -> TokenizerFile:
         if path.is_file():
             return _described(base, path)
     path = Path(str(files("clone.lm") / EMBEDDED / "tokenizer.json"))
-    return _described(EMBEDDED, path) if path.is_file() else TokenizerFile("bytes", None, "")
+    if not path.is_file():
+        raise ModelError("clone's own tokenizer is missing.", "The installation is incomplete: pip install clone")
+    return _described(EMBEDDED, path)
 
 
 def _described(name: str, path: Path) -> TokenizerFile:
@@ -50,10 +52,7 @@ class Lengths:
     lengths of its words. Words come again and again: remembering theirs is several times faster than encoding.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        if path is None:
-            self._tokenizer = None
-            return
+    def __init__(self, path: Path) -> None:
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises bare Exception
@@ -68,8 +67,6 @@ class Lengths:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text takes."""
-        if self._tokenizer is None:
-            return [len(text.encode()) for text in texts]
         if not self._cuts_at_words:
             return self._encode(texts)
         pieces = [_WORD.findall(text) for text in texts]
@@ -82,7 +79,6 @@ class Lengths:
         return [sum([known[piece] for piece in words]) for words in pieces]
 
     def _encode(self, texts: Sequence[str]) -> list[int]:
-        assert self._tokenizer is not None
         return [len(item) for item in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 

@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import json
 import pickle
+import secrets
 import shutil
 import tempfile
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from clone import __version__
-from clone.archive import Archive, ChatCount
-from clone.errors import DataError, GateFailed
+from clone.archive import Archive
+from clone.errors import DataError, GateFailed, RecipeError
 from clone.prepare.batches import (
-    Batch,
     BuildOrder,
     Built,
     Crew,
@@ -38,20 +39,21 @@ from clone.prepare.batches import (
     examples_path,
     literals_path,
 )
-from clone.prepare.clean import why_dropped, wording
+from clone.prepare.choices import Choices, read_choices
 from clone.prepare.duplicates import find_repeats
+from clone.prepare.formats import FORMATS
 from clone.prepare.lengths import TokenizerFile, find_tokenizer
-from clone.prepare.pii import ContactChoice, KnownPerson, Literals, PiiSettings, Scrubber, ScrubCounts
-from clone.prepare.pseudonyms import keyed_id, load_key, name_contacts
-from clone.prepare.sessions import Standing, cut_sessions
+from clone.prepare.page import render_page
+from clone.prepare.pii import ContactChoice, Entity, KnownPerson, Literals, PiiSettings, Scrubber, ScrubCounts
+from clone.prepare.pseudonyms import keyed_id, load_key
+from clone.prepare.source import Seen, Source
 from clone.prepare.split import balance_contacts, choose_validation
 from clone.recipe import PrepareRecipe
-from clone.records import ChatKind, Message, StepCount
-from clone.workspace import Workspace, hash_file, make_private_folder, write_atomically
+from clone.records import StepCount
+from clone.workspace import Workspace, disk_error, hash_file, make_private_folder, write_atomically
 
 SCHEMA = 1
 MAX_FAILED_SHARE = 0.001  # of the messages, beyond which nothing is written
-_BATCH_MESSAGES = 4000
 _WORTH_A_CREW = 20_000  # messages; starting processes takes about as long as scrubbing so many
 
 OnProgress = Callable[[str, int, int | None], None]
@@ -66,22 +68,10 @@ class PrepareReport:
     n_validation: int
     contacts: Mapping[str, int]  # pseudonym -> examples
     tokenizer: str
-    scrub: Mapping[str, object]
+    scrub: Mapping[str, Any]
+    tables: Mapping[str, Mapping[str, Sequence[Any]]]  # of `clone.prepare.tables`: column -> values
     notices: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Counts:
-    """Counters of the steps while they fill."""
-
-    chats: Counter[str] = field(default_factory=Counter)  # messages of chats left out, by reason
-    cleaning: Counter[str] = field(default_factory=Counter)
-    words: Counter[str] = field(default_factory=Counter)
-    sessions: Counter[str] = field(default_factory=Counter)
-    replies: Counter[str] = field(default_factory=Counter)
-    n_messages: int = 0  # in the chats that are used
-    n_kept: int = 0  # after cleaning and short sessions
-    scrub: ScrubCounts = field(default_factory=ScrubCounts)
+    is_kept: bool = False  # nothing had changed since an earlier time, and nothing was done
 
 
 def prepare(
@@ -91,6 +81,7 @@ def prepare(
     name: str = "default",
     base: str,
     n_workers: int = 1,
+    force: bool = False,
     build_scrubber: Callable[[], Scrubs] | None = None,
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> PrepareReport:
@@ -99,175 +90,104 @@ def prepare(
     `base` is the base model whose tokens are counted. Raises StageMissing without an archive, DataError where no
     example can come out, GateFailed where too many messages could not be scrubbed; then the files of before stay.
     """
-    counts = _Counts()
     with Archive.open(workspace.archive) as archive:
-        revision = archive.revision()
-        chats = _choose_chats(archive.chats(), counts)
         key = load_key(workspace.key)
+        choices = choices_of(recipe, workspace)
+        source = Source(archive, recipe, key, choices)
         tokenizer = find_tokenizer(base, workspace.bases)
         folder = make_private_folder(workspace.processed(name))
-        people = _known_people(archive, {})
-        for left in folder.glob(".work.*"):  # of a run that was killed; it holds messages
-            shutil.rmtree(left, ignore_errors=True)
-        work = Path(tempfile.mkdtemp(prefix=".work.", dir=folder))
-        try:
+        manifest = {
+            "schema": SCHEMA,
+            "clone_version": __version__,
+            "archive_revision": archive.revision(),
+            "recipe": recipe.model_dump(mode="json"),
+            "tokenizer": {"base": tokenizer.name, "sha256": tokenizer.sha256},
+            "choices": keyed_id(key, "choices", choices),  # changes with the key and with the person's lists
+        }
+        if not force and (kept := _kept_report(folder, manifest)):
+            return kept
+        with _work_folder(folder) as work:
             settings = Settings(
                 folder=work,
                 tokenizer=tokenizer.path,
                 max_context_tokens=recipe.max_context_tokens,
                 long_text_chars=recipe.long_text_chars,
-                build_scrubber=build_scrubber or partial(Scrubber, _pii_settings(recipe), key=key, people=people),
+                fingerprint_key=secrets.token_bytes(32),
+                build_scrubber=build_scrubber or scrubber_for(recipe, choices, key, source.known_people()),
             )
-            is_large = sum(item.n_messages for item in chats) >= _WORTH_A_CREW
-            with crew(settings, n_workers if is_large else 1) as team:
-                batches = _batches(archive, chats, recipe, key, counts)
-                built = _both_passes(team, batches, literals_path(work), counts, on_progress)
-            sessions = [session for batch in built for session in batch.sessions]
-            report, choice = _balance_and_split(sessions, recipe, counts, tokenizer)
-            manifest = {
-                "schema": SCHEMA,
-                "clone_version": __version__,
-                "archive_revision": revision,
-                "recipe": recipe.model_dump(mode="json"),
-                "tokenizer": {"base": tokenizer.name, "sha256": tokenizer.sha256},
-            }
-            _write(folder, manifest, report, partial(_copy_sessions, work, built, choice))
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+            with crew(settings, n_workers if source.seen.n_messages >= _WORTH_A_CREW else 1) as team:
+                built = _both_passes(team, source, literals_path(work), on_progress)
+            report, choice = _balance_and_split(built, recipe, source, tokenizer)
+            on_progress("writing", 0, None)
+            page = render_page(name, report, recipe.model_dump())
+            _write(folder, manifest, report, page, partial(_copy_sessions, work, built, choice))
     return report
 
 
-def _known_people(archive: Archive, choices: Mapping[str, ContactChoice]) -> list[KnownPerson]:
-    """Return everybody whom the archive names: contacts, people in their chats, the person."""
-    names: dict[str, tuple[set[str], set[str], set[str]]] = {}
+@contextmanager
+def _work_folder(folder: Path) -> Iterator[Path]:
+    """Yield a private folder for what lies between the passes, and remove it with all that is in it."""
+    for left in folder.glob(".work.*"):  # of a run that was killed; it holds messages
+        shutil.rmtree(left, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(prefix=".work.", dir=folder))
+    try:
+        yield work
+    except OSError as error:
+        raise disk_error(error, work) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
-    def note(person_id: str, name: str, username: str, phone: str) -> None:
-        known = names.setdefault(person_id, (set(), set(), set()))
-        for values, value in zip(known, (name, username.lstrip("@"), phone), strict=True):
-            if value:
-                values.add(value)
 
-    for account in archive.accounts():
-        note(f"{account.source}\0{account.account_id}", account.name, account.username, account.phone)
-    for item in archive.chats():
-        if item.chat.kind is ChatKind.PERSON:
-            note(_contact_id(item), item.chat.title, item.chat.username, item.chat.phone)
-    for person in archive.people():
-        note(f"{person.source}\0{person.person_id}", person.name, person.username, person.phone)
-    return [
-        KnownPerson(
-            person_id,
-            tuple(sorted(titles)),
-            tuple(sorted(usernames)),
-            tuple(sorted(phones)),
-            choices.get(person_id, ContactChoice.PSEUDONYMISE),
+def _kept_report(folder: Path, manifest: Mapping[str, object]) -> PrepareReport | None:
+    """Return the report of what stands in `folder` if it was made of the very same things."""
+    try:
+        before = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if any(before.get(key) != value for key, value in manifest.items()):
+            return None
+        if any(hash_file(folder / name) != sha256 for name, sha256 in before["files"].items()):
+            return None
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        steps = [StepCount(**step) for step in report.pop("steps")]
+        return PrepareReport(steps, **{**report, "is_kept": True})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # damaged, or of another version: made anew
+
+
+def choices_of(recipe: PrepareRecipe, workspace: Workspace) -> Choices:
+    """Return what the person has chosen in the workspace and in the recipe."""
+    pii = recipe.pii
+    contacts = {who: ContactChoice(what) for who, what in pii.contacts.items()}
+    return read_choices(workspace.privacy).and_also(Choices(contacts, tuple(pii.allow), tuple(pii.deny)))
+
+
+def scrubber_for(
+    recipe: PrepareRecipe, choices: Choices, key: bytes, people: Sequence[KnownPerson]
+) -> Callable[[], Scrubber]:
+    """Return what builds a scrubber, in this process or another."""
+    unknown = [item for item in recipe.pii.ignore if item not in set(Entity)]
+    if unknown:
+        raise RecipeError(
+            f"prepare.pii.ignore: there is no type {', '.join(unknown)}.", f"There are: {', '.join(sorted(Entity))}."
         )
-        for person_id, (titles, usernames, phones) in sorted(names.items())
-    ]
-
-
-def _pii_settings(recipe: PrepareRecipe) -> PiiSettings:
-    return PiiSettings(allow=tuple(recipe.pii.allow), deny=tuple(recipe.pii.deny))
-
-
-# -- what goes in ---------------------------------------------------------------------------------------------------
-
-
-def _choose_chats(chats: Sequence[ChatCount], counts: _Counts) -> list[ChatCount]:
-    people = [item for item in chats if item.chat.kind is ChatKind.PERSON]
-    for item in chats:
-        if item.chat.kind is not ChatKind.PERSON:
-            counts.chats[item.chat.kind.value] += item.n_messages
-    if not people:
-        raise DataError(
-            "the archive holds no private chat with a person.",
-            "Groups, channels, bots and saved messages are not used; collect an export that has personal chats.",
-        )
-    used = [item for item in people if item.n_outgoing]
-    counts.chats["you never wrote"] += sum(item.n_messages for item in people if not item.n_outgoing)
-    if not used:
-        raise DataError(
-            "no message in the private chats was written by you.",
-            "If the export did not say who you are, collect it again: clone collect --from result.json --me ID",
-        )
-    return used
-
-
-def _contact_id(item: ChatCount) -> str:
-    return f"{item.chat.source}\0{item.chat.chat_id}"
-
-
-def _batches(
-    archive: Archive, chats: Sequence[ChatCount], recipe: PrepareRecipe, key: bytes, counts: _Counts
-) -> Iterator[Batch]:
-    """Yield the sessions of all chats in batches of some thousand messages."""
-    names = name_contacts(key, {_contact_id(item) for item in chats})
-    gap = timedelta(minutes=recipe.session_gap_minutes)
-    number = 0
-    for item in chats:
-        batch = Batch(number, names[_contact_id(item)], [], [], [], [], [], [])
-        for session in cut_sessions(_clean(archive.messages(item.chat), recipe, counts), gap):
-            if len(session.messages) < recipe.min_session_messages:
-                counts.sessions["too short"] += len(session.messages)
-                continue
-            first = session.messages[0]
-            batch.session_ids.append(keyed_id(key, "session", _contact_id(item), first.account_id, first.message_id))
-            batch.starts.append(len(batch.texts))
-            for message in session.messages:
-                _add(batch, message, counts)
-            if len(batch.texts) >= _BATCH_MESSAGES:
-                yield batch
-                number += 1
-                batch = Batch(number, batch.contact, [], [], [], [], [], [])
-        if batch.texts:
-            yield batch
-            number += 1
-
-
-def _clean(messages: Iterator[Message], recipe: PrepareRecipe, counts: _Counts) -> Iterator[Message]:
-    """Yield the messages that are part of the conversation; count the others."""
-    since = datetime.combine(recipe.since, time(), UTC) if recipe.since else None
-    until = datetime.combine(recipe.until, time(), UTC) if recipe.until else None
-    for message in messages:
-        counts.n_messages += 1
-        if since and message.sent_at < since:
-            why = "before since"
-        elif until and message.sent_at >= until:
-            why = "after until"
-        else:
-            why = why_dropped(message)
-        if why:
-            counts.cleaning[why] += 1
-        else:
-            yield message
-
-
-def _add(batch: Batch, message: Message, counts: _Counts) -> None:
-    said = wording(message)
-    counts.n_kept += 1
-    if said.instead:
-        counts.words[said.instead] += 1
-    batch.at.append(int(message.sent_at.timestamp()))
-    batch.is_mine.append(message.is_outgoing)
-    batch.texts.append(said.text)
-    batch.standings.append(Standing.SHOWN if said.instead or message.is_forwarded else Standing.OWN)
+    settings = PiiSettings(
+        allow=choices.allow, deny=choices.deny, ignore=tuple(Entity(item) for item in recipe.pii.ignore)
+    )
+    return partial(Scrubber, settings, key=key, people=people)
 
 
 # -- the passes -----------------------------------------------------------------------------------------------------
 
 
-def _both_passes(
-    team: Crew, batches: Iterator[Batch], literals_at: Path, counts: _Counts, on_progress: OnProgress
-) -> list[Built]:
+def _both_passes(team: Crew, source: Source, literals_at: Path, on_progress: OnProgress) -> list[Built]:
     scrubbed: list[Scrubbing] = []
     literals = Literals()
     n_messages = n_failed = 0
-    for item in team.scrub(batches):
+    for item in team.scrub(source.batches()):
         scrubbed.append(item)
         literals.merge(item.literals)
         n_messages += item.n_messages
         n_failed += item.n_failed
-        on_progress("scrubbing", n_messages, None)
+        on_progress("scrubbing", n_messages, source.seen.n_messages)
     if n_failed > MAX_FAILED_SHARE * n_messages:
         raise GateFailed(
             f"{n_failed:,} of {n_messages:,} messages could not be scrubbed (more than {MAX_FAILED_SHARE:.1%}): "
@@ -277,15 +197,13 @@ def _both_passes(
     with literals_at.open("wb") as stream:
         pickle.dump(literals, stream, protocol=5)
     done: list[Built] = []
-    for built in team.build(_find_repeats(scrubbed, counts)):
+    for built in team.build(_find_repeats(scrubbed, source.seen.words)):
         done.append(built)
-        counts.replies.update(built.dropped)
-        counts.scrub.merge(built.scrub)
         on_progress("building examples", built.number + 1, len(scrubbed))
     return done
 
 
-def _find_repeats(scrubbed: Sequence[Scrubbing], counts: _Counts) -> list[BuildOrder]:
+def _find_repeats(scrubbed: Sequence[Scrubbing], words: Counter[str]) -> list[BuildOrder]:
     """Return each batch's messages that repeat a long text that was sent before, in any chat."""
     places = [(item.number, i) for item in scrubbed for i in item.long]
     is_mine = [mine for item in scrubbed for mine in item.is_mine]
@@ -296,7 +214,7 @@ def _find_repeats(scrubbed: Sequence[Scrubbing], counts: _Counts) -> list[BuildO
     for later, earlier in sorted(find_repeats(np.concatenate([item.sketches for item in scrubbed]), order).items()):
         number, i = places[later]
         repeats[number].append(i)
-        counts.words["copied" if is_mine[later] and not is_mine[earlier] else "repeated"] += 1
+        words["copied" if is_mine[later] and not is_mine[earlier] else "repeated"] += 1
     return [BuildOrder(number, found) for number, found in repeats.items()]
 
 
@@ -309,13 +227,26 @@ class _Choice:
 
 
 def _balance_and_split(
-    sessions: list[SessionPart], recipe: PrepareRecipe, counts: _Counts, tokenizer: TokenizerFile
+    built: Sequence[Built], recipe: PrepareRecipe, source: Source, tokenizer: TokenizerFile
 ) -> tuple[PrepareReport, _Choice]:
+    sessions = [session for batch in built for session in batch.sessions]
     left_out = balance_contacts(sessions, recipe.max_contact_share)
     kept = [session for session in sessions if session.session_id not in left_out]
-    n_built = sum(session.n_examples for session in sessions)
     n_kept = sum(session.n_examples for session in kept)
-    steps = _steps(counts, n_built, n_kept)
+    replies: Counter[str] = Counter()
+    scrub = ScrubCounts()
+    by_contact: Counter[str] = Counter()
+    by_script: Counter[str] = Counter()
+    values: dict[str, set[bytes]] = {}
+    for batch in built:
+        for part in batch.sessions[:1]:  # a batch holds one contact's sessions
+            by_contact[part.contact] += sum(batch.scrub.by_entity.values())
+        replies.update(batch.dropped)
+        by_script.update(batch.by_script)
+        for kind, fingerprints in batch.fingerprints.items():
+            values.setdefault(kind, set()).update(fingerprints)
+        scrub.merge(batch.scrub)
+    steps = _steps(source.seen, replies, sum(session.n_examples for session in sessions), n_kept)
     if not n_kept:
         why = ", ".join(f"{reason} {n:,}" for step in steps for reason, n in step.why.items())
         raise DataError(
@@ -333,24 +264,40 @@ def _balance_and_split(
         n_validation=n_validation,
         contacts=dict(sorted(contacts.items(), key=lambda item: (-item[1], item[0]))),
         tokenizer=tokenizer.name,
-        scrub=counts.scrub.as_json(),
+        scrub={
+            **scrub.as_json(),
+            "distinct_by_type": {kind: len(values[kind]) for kind in sorted(values)},
+            "by_script": dict(sorted(by_script.items())),
+            "by_contact": dict(sorted(by_contact.items())),
+        },
+        tables=_tables(built, source.seen, recipe.max_context_tokens),
         notices=_notices(kept, n_kept, n_validation),
     )
     return report, _Choice(left_out, validation)
 
 
-def _steps(counts: _Counts, n_built: int, n_kept: int) -> list[StepCount]:
+def _tables(built: Sequence[Built], seen: Seen, max_context_tokens: int) -> Mapping[str, Mapping[str, Sequence[Any]]]:
+    from clone.prepare.tables import Sizes, tabulate  # pandas: not for every process that scrubs
+
+    sizes = Sizes(array("i"), array("i"), array("i"))
+    for batch in built:
+        sizes.n_context_tokens.extend(batch.n_context_tokens)
+        sizes.n_reply_tokens.extend(batch.n_reply_tokens)
+        sizes.n_bubbles.extend(batch.n_bubbles)
+    return tabulate(seen.contact, seen.at, seen.is_mine, sizes, max_context_tokens)
+
+
+def _steps(seen: Seen, replies: Counter[str], n_built: int, n_kept: int) -> list[StepCount]:
     def step(name: str, kept: int, why: Counter[str]) -> StepCount:
         why = +why
         return StepCount(name, kept, why.total(), dict(sorted(why.items(), key=lambda item: (-item[1], item[0]))))
 
-    n_clean = counts.n_messages - counts.cleaning.total()
     return [
-        step("chats", counts.n_messages, counts.chats),
-        step("cleaning", n_clean, counts.cleaning),
-        step("sessions", counts.n_kept, counts.sessions),
-        step("words", counts.n_kept - counts.words.total(), counts.words),
-        step("replies", n_built, counts.replies),
+        step("chats", seen.n_messages, seen.chats),
+        step("cleaning", seen.n_messages - seen.cleaning.total(), seen.cleaning),
+        step("sessions", seen.n_kept, seen.sessions),
+        step("words", seen.n_kept - seen.words.total(), seen.words),
+        step("replies", n_built, replies),
         step("balance", n_kept, Counter({"contact over its share": n_built - n_kept})),
     ]
 
@@ -374,17 +321,24 @@ def _write(
     folder: Path,
     manifest: Mapping[str, object],
     report: PrepareReport,
+    page: str,
     copy_sessions: Callable[[IO[bytes], IO[bytes]], None],
 ) -> None:
     manifest_path = folder / "manifest.json"
+    for form in FORMATS:  # what other trainers read would be of the examples before
+        for path in (*folder.glob(f"train.{form}.*"), *folder.glob(f"validation.{form}.*")):
+            path.unlink()
     manifest_path.unlink(missing_ok=True)  # its presence says that the files beside it belong together
     with (
         write_atomically(folder / "train.jsonl", binary=True) as train,
         write_atomically(folder / "validation.jsonl", binary=True) as validation,
     ):
         copy_sessions(train, validation)
-    _write_json(folder / "report.json", asdict(report))
-    files = {file: hash_file(folder / file) for file in ("train.jsonl", "validation.jsonl", "report.json")}
+    _write_json(folder / "report.json", {k: v for k, v in asdict(report).items() if k != "is_kept"})
+    with write_atomically(folder / "report.html") as stream:
+        stream.write(page)
+    names = ("train.jsonl", "validation.jsonl", "report.json", "report.html")
+    files = {file: hash_file(folder / file) for file in names}
     _write_json(
         manifest_path,
         {

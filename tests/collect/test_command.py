@@ -259,8 +259,8 @@ def test_a_full_disk_stops_cleanly_and_the_next_run_goes_on(
     write(workspace / "result.json", account(personal_chat(ANNA, messages)))
     connect = archive_module._connect
 
-    def connect_small(path: Path) -> sqlite3.Connection:
-        connection = connect(path)
+    def connect_small(path: Path, passphrase: str | None) -> sqlite3.Connection:
+        connection = connect(path, passphrase)
         connection.execute("PRAGMA max_page_count = 700")  # SQLite answers as it does when the disk is full
         return connection
 

@@ -34,6 +34,8 @@ def test_a_run_lowers_the_held_out_loss_and_leaves_adapters_and_a_card(workspace
     assert sorted(p.name for p in run.iterdir()) == [
         "best.safetensors",
         "last.safetensors",
+        "loss.html",
+        "loss.png",
         "metrics.jsonl",
         "run.json",
     ]
@@ -137,3 +139,91 @@ def test_no_text_of_the_chats_reaches_what_is_printed_or_measured(workspace: Pat
     for path in (workspace / "checkpoints").rglob("*"):
         if path.is_file():
             assert b"MARKEDSTRING" not in path.read_bytes(), path
+
+
+def test_a_dry_run_tells_what_it_would_take_and_leaves_no_run(workspace: Path, clone: Type) -> None:
+    prepare(workspace)
+    result = clone("finetune", "--base", "embedded", "--dry-run")
+    assert result.exit_code == 0
+    for words in ("replies to learn", "tokens an epoch", "steps", "time", "memory", "disk", "tokens a character"):
+        assert words in result.stderr
+    assert not (workspace / "checkpoints" / "default").exists()
+    told = json.loads(clone("finetune", "--base", "embedded", "--dry-run", "--json").stdout)
+    assert told["n_steps"] > 0
+    assert told["seconds"] > told["seconds_a_step"] > 0
+
+
+def test_runs_are_listed_with_their_held_out_loss(workspace: Path, clone: Type) -> None:
+    assert "No runs yet. Train one: clone finetune" in clone("runs").stderr
+    prepare(workspace)
+    clone("finetune", "--base", "embedded", "--set", "finetune.max_steps=1")
+    (run,) = (workspace / "checkpoints" / "default").iterdir()
+    listed = json.loads(clone("runs", "--json").stdout)["runs"]
+    assert [item["run"] for item in listed] == [str(run)]
+    assert f"{listed[0]['val_loss_before']:.3f} → {listed[0]['val_loss']:.3f}" in clone("runs").stderr
+    (run / "run.json").unlink()
+    assert "unfinished" in clone("runs").stderr
+
+
+def test_a_finished_run_has_its_losses_as_a_picture_and_a_page(workspace: Path, clone: Type) -> None:
+    prepare(workspace)
+    clone("finetune", "--base", "embedded", "--set", "finetune.max_steps=2")
+    (run,) = (workspace / "checkpoints" / "default").iterdir()
+    assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")
+    page = (run / "loss.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "http" not in page.replace("<!doctype html>", "")
+
+
+ALPACA = [{"instruction": f"Say {n}.", "input": "" if n % 2 else "please", "output": f"{n}!"} for n in range(40)]
+DOLLY = [{"instruction": f"Say {n}.", "context": "", "response": f"{n}!"} for n in range(40)]
+
+
+@pytest.mark.parametrize("records", [ALPACA, DOLLY])
+@pytest.mark.parametrize("is_list", [True, False])
+def test_instruction_data_of_others_trains_too(
+    workspace: Path, clone: Type, records: list[dict[str, str]], is_list: bool
+) -> None:
+    path = workspace / "theirs.json"
+    path.write_text(json.dumps(records) if is_list else "\n".join(json.dumps(record) for record in records))
+    refused = clone("finetune", "--base", "embedded", "--data", "theirs.json")
+    assert refused.exit_code == 1
+    assert "Error: nothing says that personal data was taken out of theirs.json." in refused.stderr
+    result = clone("finetune", "--base", "embedded", "--data", "theirs.json", "--unscrubbed", "--json", *QUICK)
+    assert result.exit_code == 0, result.stderr
+    card = json.loads(result.stdout)
+    assert card["val_loss"] < card["val_loss_before"]
+
+
+def test_a_file_that_is_no_data_is_said(workspace: Path, clone: Type) -> None:
+    (workspace / "theirs.json").write_text('[{"question": "?"}]')
+    result = clone("finetune", "--base", "embedded", "--data", "theirs.json", "--unscrubbed")
+    assert result.exit_code == 1
+    assert (
+        "Error: theirs.json: 1 of 1 records cannot be read (1 without instruction and response as text)."
+        in result.stderr
+    )
+    assert "no file at gone.json." in clone("finetune", "--data", "gone.json", "--unscrubbed").stderr
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(workspace: Path, clone: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+    import signal
+
+    import clone.finetune.train as training
+
+    prepare(workspace)
+    real = training.learning_rate
+
+    def rate_and_press(step: int, *rest: float) -> float:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(step, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "learning_rate", rate_and_press)
+    result = clone("finetune", "--base", "embedded", *QUICK)
+    assert result.exit_code == 130
+    assert "Stopped at step 3 of 6; saved in checkpoints/default/" in result.stderr
+    assert "Go on with: clone finetune --resume --base embedded" in result.stderr
+    monkeypatch.setattr(training, "learning_rate", real)
+    assert clone("finetune", "--base", "embedded", "--resume", *QUICK).exit_code == 0

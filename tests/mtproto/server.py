@@ -463,6 +463,18 @@ def trusted() -> Iterator[None]:
 
 
 @contextmanager
+def pointing(host: str, port: int) -> Iterator[None]:
+    """Make a new session of Telethon's begin at the test server, and trust it."""
+    before = telethon_base.DEFAULT_IPV4_IP, telethon_base.DEFAULT_PORT
+    telethon_base.DEFAULT_IPV4_IP, telethon_base.DEFAULT_PORT = host, port
+    try:
+        with trusted():
+            yield
+    finally:
+        telethon_base.DEFAULT_IPV4_IP, telethon_base.DEFAULT_PORT = before
+
+
+@contextmanager
 def serve(*accounts: Account) -> Iterator[FakeTelegram]:
     """Run a server in a thread, with Telethon's first address and trusted key pointing at it."""
     server = FakeTelegram(*accounts)
@@ -470,13 +482,10 @@ def serve(*accounts: Account) -> Iterator[FakeTelegram]:
     thread = threading.Thread(target=loop.run_forever, daemon=True, name="fake telegram")
     thread.start()
     asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-    before = telethon_base.DEFAULT_IPV4_IP, telethon_base.DEFAULT_PORT
-    telethon_base.DEFAULT_IPV4_IP, telethon_base.DEFAULT_PORT = server.host, server.port
     try:
-        with trusted():
+        with pointing(server.host, server.port):
             yield server
     finally:
-        telethon_base.DEFAULT_IPV4_IP, telethon_base.DEFAULT_PORT = before
         asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)

@@ -14,8 +14,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from clone.archive import Archive
-from clone.prepare import PrepareReport, prepare
 from clone.prepare.pii import FAILED_TEXT, Entity, Finding, LiteralIndex, Scrubbed
+from clone.prepare.stage import PrepareReport, prepare
 from clone.recipe import PrepareRecipe
 from clone.records import Account, Chat, ChatKind, Kind, Message
 from clone.workspace import Workspace
@@ -75,14 +75,16 @@ class Chats:
         rows = [line.strip() for line in lines.strip().splitlines()]
         self.add(chat_id, [message(r[2:], mine=r[0] == ">", at=start + i * step) for i, r in enumerate(rows)])
 
-    def prepare(self, name: str = "default", n_workers: int = 1, **settings: Any) -> PrepareReport:
+    def prepare(
+        self, name: str = "default", n_workers: int = 1, scrubber: Any = SeeThrough, **settings: Any
+    ) -> PrepareReport:
         return prepare(
             PrepareRecipe(**settings),
             self.workspace,
             name=name,
             base="tiny/bytes",
             n_workers=n_workers,
-            build_scrubber=SeeThrough,
+            build_scrubber=scrubber,
         )
 
     def read(self, file: str = "", name: str = "default") -> list[dict[str, Any]]:

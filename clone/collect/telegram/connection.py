@@ -91,6 +91,7 @@ class Patience:
 
 
 PATIENT = Patience()
+_TURNS_OF_SENDING = 5  # the task that asks, Telethon's queue, its encryption, its socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,8 @@ class Line:
         """Connect. Raises LoginError where Telegram cannot be reached or does not know the key."""
         for attempt in range(self._patience.retries + 1):
             try:
-                await asyncio.wait_for(self.client.connect(), self._patience.answer_timeout_s)
+                async with asyncio.timeout(self._patience.answer_timeout_s):
+                    await self.client.connect()
                 return
             except _SIGNED_OUT as error:
                 raise signed_out(error) from None
@@ -225,7 +227,8 @@ class Line:
 
     async def _close_quietly(self) -> None:
         with contextlib.suppress(*_PASSING, errors.AuthKeyNotFound):
-            await asyncio.wait_for(asyncio.shield(self.client.disconnect()), 10)
+            async with asyncio.timeout(10):
+                await asyncio.shield(self.client.disconnect())
 
     async def ask(self, request: Any, *, message_range: Any = None, outside_takeout: bool = False) -> Any:
         """Return the answer to a request. Raises LoginError, ComeBackLater, or Telethon's RPCError for a refusal."""
@@ -265,14 +268,20 @@ class Line:
         if self.takeout_id is not None and not outside_takeout:
             request = f.InvokeWithTakeoutRequest(self.takeout_id, request)
         future = self.client._sender.send(_Reading(request))
-        try:
-            answer: Answer = await asyncio.wait_for(future, self._patience.answer_timeout_s)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise ConnectionError("the connection was lost") from None  # Telethon cancels what it was asked
+        async with asyncio.timeout(self._patience.answer_timeout_s):  # wait_for can lose a Ctrl-C that comes just now
+            try:
+                answer: Answer = await future
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                raise ConnectionError("the connection was lost") from None  # Telethon cancels what it was asked
         return answer
+
+    async def let_go(self) -> None:
+        """Let what was just asked leave the house, before the caller keeps the event loop busy."""
+        for _ in range(_TURNS_OF_SENDING):
+            await asyncio.sleep(0)
 
     async def _keep_pace(self) -> None:
         if self.takeout_id is not None or not self._patience.pace_s:

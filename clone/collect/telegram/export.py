@@ -129,6 +129,7 @@ class _Export:
         self.owner = Account(NAME, "")
         self.contacts: list[Person] = []
         self.reader: JsonReader | None = None
+        self.n_loose = 0
 
     def chats(self) -> Iterator[tuple[_Header, Iterator[Element]]]:
         """Yield each chat that has messages, with the records, which must be consumed before the next chat.
@@ -159,6 +160,8 @@ class _Export:
                     raise NotJson
                 for inner in reader.members():
                     yield from self._chat_key(reader, header, inner)
+                if not header.has_messages:  # every chat has some key of that name: this was a record that got loose
+                    self.n_loose += 1
 
     def _chat_key(self, reader: JsonReader, header: _Header, key: str) -> Iterator[tuple[_Header, Iterator[Element]]]:
         if key == "messages" and reader.peek() == "[":
@@ -220,7 +223,7 @@ def _find_owner(part: Part, asked: Asked) -> Account:
             raise UnknownMe(part.file_name, asked.me, shown)
         found = me if me in n_messages else named[0]
         return export.owner if found == export.owner.account_id else Account(NAME, found)
-    if export.owner.account_id or not contacts:
+    if export.owner.account_id or not contacts or not n_messages:
         return export.owner
     # The id of a personal chat is the contact's, so the only other one who wrote is the person.
     others = in_personal - contacts
@@ -280,6 +283,8 @@ def _read_chats(export: _Export, account: Account, asked: Asked, tally: Tally) -
                     tally.skipped[reason] += 1
                 continue
             if not is_told:
+                if not account.account_id:  # notes to oneself, or records without senders
+                    account = Account(NAME, header.chat_id if header.kind is ChatKind.SAVED else "nobody")
                 yield account
                 is_told = True
             is_deleted = header.is_nameless and header.kind is ChatKind.PERSON
@@ -288,8 +293,7 @@ def _read_chats(export: _Export, account: Account, asked: Asked, tally: Tally) -
             )
             yield chat
             reading = _ChatReader(export, header, chat, asked, tally)
-            yield from reading.pages(elements)
-            yield from reading.people()
+            yield from reading.items(elements)
     except CutShort:
         tally.cut[part.file_name] = tally.n_read - n_before
         if tally.n_read == n_before and not left_out:
@@ -304,6 +308,9 @@ def _read_chats(export: _Export, account: Account, asked: Asked, tally: Tally) -
         for _ in range(reader.n_lost):
             tally.n_read += 1
             tally.add_bad(part.file_name, "not JSON")
+        for _ in range(export.n_loose):
+            tally.n_read += 1
+            tally.add_bad(part.file_name, "not in a chat")
     if tally.n_read == n_before:
         raise no_messages(part.file_name)
     if not is_told:
@@ -353,8 +360,8 @@ class _ChatReader:
         self.names: dict[str, str] = {}
         self.times: dict[str, datetime | None] = {}
 
-    def pages(self, elements: Iterator[Element]) -> Iterator[Page]:
-        """Yield the chat in pages. What was read before a cut is yielded before CutShort goes on."""
+    def items(self, elements: Iterator[Element]) -> Iterator[Item]:
+        """Yield the chat in pages, and who is in it. What was read before a cut is yielded before CutShort goes on."""
         tally, part = self.tally, self.export.part
         messages: list[tuple[Message, bytes]] = []
         gaps: list[tuple[int, str]] = []
@@ -388,10 +395,11 @@ class _ChatReader:
         self._tell_share()
         if messages or gaps:
             yield Page(self.chat, messages, gaps)
+        yield from self._people()
         if cut is not None:
             raise cut
 
-    def people(self) -> Iterator[Person]:
+    def _people(self) -> Iterator[Person]:
         """Yield who wrote in the chat, and the contact as the address book has them."""
         for person_id, name in self.names.items():
             yield Person(NAME, self.chat.account_id, person_id, name)
@@ -472,9 +480,11 @@ class _ChatReader:
         unix = record.get(unix_key)
         if isinstance(unix, str | int):
             try:
-                return time_of(int(unix))
+                moment = time_of(int(unix))
             except (ValueError, OverflowError):
-                return None
+                moment = None
+            if moment is not None:
+                return moment
         local = record.get(local_key)
         if not isinstance(local, str):
             return None

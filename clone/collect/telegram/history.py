@@ -13,15 +13,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from telethon.tl import functions as f
 from telethon.tl import types as t
 
 from clone.collect.telegram.connection import Line
-from clone.collect.telegram.reading import Answer, cut_off_lists
+from clone.collect.telegram.reading import Answer, Message, MessageService, cut_off_lists
 
-_MESSAGES = (t.Message, t.MessageService, t.MessageEmpty)
+_MESSAGES = (Message, MessageService, t.MessageEmpty)
 PAGE_SIZE = 100  # the most that Telegram gives at once
 
 
@@ -68,8 +69,9 @@ class History:
                     page = await self._close_in(cursor)
                 is_last = page.is_last or page.cursor == cursor
                 cursor = page.cursor
-                if not is_last:  # asked for while the caller still works on this page
+                if not is_last:  # on its way before the caller works on this page
                     asked = asyncio.ensure_future(self._ask(cursor))
+                    await self._line.let_go()
                 yield page
                 if is_last:
                     return
@@ -81,6 +83,11 @@ class History:
         """Return the newest page, None where something in it is of an unknown kind."""
         answer = await self._read(offset_id=0, add_offset=0, limit=PAGE_SIZE)
         return self._page(answer, 0)
+
+    async def recent(self, n_messages: int) -> list[Any]:
+        """Return the newest messages, oldest first; at most a page, and none past one of an unknown kind."""
+        answer = await self._read(offset_id=0, add_offset=0, limit=min(n_messages, PAGE_SIZE))
+        return [part for part, _ in reversed(answer.parts) if isinstance(part, (Message, MessageService))]
 
     async def count(self) -> int | None:
         """Return how many messages Telegram counts in the dialog, None where it does not say."""
@@ -107,19 +114,21 @@ class History:
         """Return what an answer tells, None where a message in it is of an unknown kind."""
         if answer.unknown is not None and answer.unknown.list_index <= 0:  # the first list holds the messages
             return None
-        messages, empty, users = [], [], []
+        found: list[tuple[int, Any, bytes]] = []
+        empty, users = [], []
         for part, raw in answer.parts:
-            if isinstance(part, t.Message | t.MessageService):
+            kind = type(part)
+            if kind is Message or kind is MessageService:
                 if part.id > after:
-                    messages.append((part, raw))
-            elif isinstance(part, t.MessageEmpty):
+                    found.append((part.id, part, raw))
+            elif kind is t.MessageEmpty:
                 if part.id > after:
                     empty.append(part.id)
-            elif isinstance(part, t.User):
+            elif kind is t.User:
                 users.append(part)
-        messages.sort(key=lambda pair: pair[0].id)
-        cursor = max([after, *empty, *(m.id for m, _ in messages[-1:])])
-        return Page(messages, sorted(empty), [], _count(answer), cursor, users)
+        found.sort(key=itemgetter(0))
+        cursor = max([after, *empty, *(row[0] for row in found[-1:])])
+        return Page([row[1:] for row in found], sorted(empty), [], _count(answer), cursor, users)
 
     async def _close_in(self, after: int) -> Page:
         """Return a smaller page after `after` that can be read, or one that holds nothing but the gap."""

@@ -3,16 +3,17 @@
 Comes in: an open archive and a connection that is logged in. Goes out: a report, dialog by dialog, of what is here and
 what Telegram counts. Knows nothing of terminals, files or how one logs in.
 
-A page and the cursor that says it was read are one transaction. While a page is written (in a thread of its own), the
-next one is already on its way; pages that come in during a write share the next one.
+A page and the cursor that says it was read are one transaction. The next page is on its way before this one is written,
+and the sync to disk has a thread of its own; pages that come fast share a transaction.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -27,12 +28,13 @@ from clone.collect.telegram.dialogs import Found, Scope, choose, find_lost_users
 from clone.collect.telegram.history import History, Page
 from clone.collect.telegram.parse import SOURCE, account_of, full_name, parse_message
 from clone.collect.telegram.reading import RAW_FORMAT
-from clone.errors import DataError
+from clone.errors import DataError, SourceError
 from clone.records import Account, Chat, ChatKind, Person
 
 EDIT_WINDOW = timedelta(hours=48)  # how long Telegram lets a message between people be edited
 MANY_NEW_DIALOGS = 20  # more of them are worth a takeout
-PAGES_IN_HAND = 16
+PAGES_IN_HAND = 64
+COMMIT_EVERY_S = 0.2  # what a kill can cost of reading, nothing else
 EMPTY = "empty"  # the reason of a gap where Telegram itself holds nothing any more
 
 Result = TypeVar("Result")
@@ -82,11 +84,12 @@ class DialogReport:
 
 @dataclass(frozen=True, slots=True)
 class LiveReport:
-    """What a run did. `n_calls` counts requests to Telegram."""
+    """What a run did. `n_calls` counts requests to Telegram, `n_forgotten` dialogs that `clone forget` keeps out."""
 
     account: Account
     dialogs: tuple[DialogReport, ...]
     n_calls: int
+    n_forgotten: int = 0
 
     @property
     def is_complete(self) -> bool:
@@ -129,13 +132,15 @@ async def who_am_i(line: Line) -> Account:
     return account_of(users[0])
 
 
-async def list_account(line: Line, scope: Scope, archive: Archive | None = None) -> list[ListedDialog]:
+async def list_account(line: Line, scope: Scope, on_progress: OnProgress = lambda step: None) -> list[ListedDialog]:
     """Return the dialogs with people, and Saved Messages, each with Telegram's count. Writes nothing."""
     account = await who_am_i(line)
     dialogs = await find_lost_users(line, await list_dialogs(line), lambda user_id: None)
     wanted = {found.dialog.user_id for found in choose(account, dialogs, scope, lambda user_id: None)}
     listed = []
-    for found in choose(account, dialogs, Scope(include_saved=True), lambda user_id: None):
+    everybody = choose(account, dialogs, Scope(include_saved=True), lambda user_id: None)
+    for number, found in enumerate(everybody, 1):
+        on_progress(Step(found.chat, number, len(everybody)))
         n_server = None
         if found.dialog.access_hash is not None or found.chat.kind is ChatKind.SAVED:
             n_server = await History(line, _peer(found)).count()
@@ -152,13 +157,14 @@ async def collect_account(
     use_takeout: bool = True,
     now: Callable[[], datetime],
     on_progress: OnProgress = lambda step: None,
+    commit_every_s: float = COMMIT_EVERY_S,
 ) -> LiveReport:
     """Bring what is new in the dialogs of `scope` into the archive.
 
     `verify` reads everything again, takes edits of any age, and marks what Telegram no longer has. Raises LoginError
     where Telegram cannot or will not be asked; what was read until then is in the archive.
     """
-    run = _Run(archive, line, verify, now, on_progress)
+    run = _Run(archive, line, verify, now, on_progress, commit_every_s)
     try:
         return await run.collect(scope, use_takeout)
     except ComeBackLater as error:
@@ -174,9 +180,16 @@ class _Run:
     """One run over an account."""
 
     def __init__(
-        self, archive: Archive, line: Line, verify: bool, now: Callable[[], datetime], on_progress: OnProgress
+        self,
+        archive: Archive,
+        line: Line,
+        verify: bool,
+        now: Callable[[], datetime],
+        on_progress: OnProgress,
+        commit_every_s: float,
     ) -> None:
         self.archive, self.line, self.verify, self.now, self.on_progress = archive, line, verify, now, on_progress
+        self.commit_every_s = commit_every_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive")  # the archive's only user while we run
         self._people: set[str] = set()
 
@@ -198,7 +211,14 @@ class _Run:
                 await self.line.start_takeout()
         dialogs = await list_dialogs(self.line)
         dialogs = await find_lost_users(self.line, dialogs, self._known_hash)
-        chosen = choose(self.account, dialogs, scope, self._known_chat)
+        wanted = choose(self.account, dialogs, scope, self._known_chat)
+        is_out = [await self.store(self.archive.is_forgotten, found.chat) for found in wanted]
+        chosen = [found for found, is_forgotten in zip(wanted, is_out, strict=True) if not is_forgotten]
+        if scope.only and any(is_out):
+            raise SourceError(
+                f"{wanted[is_out.index(True)].chat.chat_id} was forgotten, and stays out.",
+                "clone forget --undo lets a forgotten contact be collected again.",
+            )
         await self.store(self._put_chats, chosen)
         states = [await self.store(self.archive.dialog, found.chat) for found in chosen]
         n_new = sum(state is None or not state.is_walked for state in states)
@@ -213,7 +233,7 @@ class _Run:
             await self.line.finish_takeout()
         if is_first:
             await self.store(self.archive.remember, first_key, self.now().isoformat())
-        return LiveReport(self.account, tuple(reports), self.line.n_calls)
+        return LiveReport(self.account, tuple(reports), self.line.n_calls, sum(is_out))
 
     async def _resume_takeout(self) -> None:
         key = f"telegram.takeout.{self.account.account_id}"
@@ -295,46 +315,34 @@ class _Run:
         return done
 
     async def _take(self, found: Found, pages: AsyncIterator[Page]) -> _Done:
-        """Write pages as they come."""
-        done, waiting, writing = _Done(), list[Page](), None
+        """Write pages as they come; what has come is written even where we are told to stop."""
+        done, writer = _Done(), _Writer(self, found.chat)
         n_read, n_before = 0, 0 if self.verify else await self.store(self.archive.n_messages, found.chat)
         try:
             async with aclosing(pages) as stream:  # type: ignore[type-var]
                 async for page in stream:
-                    done.note(page)
+                    done.note(page, keeps_ids=self.verify)
                     n_read += len(page.messages) + len(page.empty) + len(page.gaps)
                     n_messages = None if done.n_server is None else max(n_read, done.n_server - n_before)
                     self.on_progress(replace(self._step, n_read=n_read, n_messages=n_messages))
-                    if not (page.messages or page.empty or page.gaps):
-                        continue
-                    waiting.append(page)
-                    if writing is not None and (writing.done() or len(waiting) >= PAGES_IN_HAND):
-                        done.count += await _settled(writing)
-                        writing = None
-                    if writing is None:
-                        batch, waiting = waiting, []
-                        writing = asyncio.ensure_future(self.store(self._put_pages, found.chat, batch))
-        finally:  # Ctrl-C saves what has come
-            if writing is not None:
-                done.count += await _settled(writing)
-            if waiting:
-                done.count += await self.store(self._put_pages, found.chat, waiting)
+                    if page.messages or page.empty or page.gaps:
+                        await writer.put(page)
+        finally:
+            done.count = await writer.finish()
         return done
 
-    def _put_pages(self, chat: Chat, pages: list[Page]) -> PageCount:
-        """Write pages and how far they bring the dialog, all or nothing."""
+    def put_page(self, chat: Chat, page: Page) -> PageCount:
+        """Write a page and how far it brings the dialog. Call inside a transaction."""
         count = PageCount()
-        with self.archive.transaction():
-            for page in pages:
-                self._put_people(page.users)
-                if page.messages:
-                    messages = [(parse_message(message, chat), raw) for message, raw in page.messages]
-                    count += self.archive.put_messages(chat, messages, raw_format=RAW_FORMAT)
-                for message_id in page.empty:
-                    self.archive.put_gap(chat, message_id, EMPTY)
-                for gap in page.gaps:
-                    self.archive.put_gap(chat, gap.message_id, gap.why, gap.raw)
-                self.archive.put_cursor(chat, page.cursor)
+        self._put_people(page.users)
+        if page.messages:
+            messages = [(parse_message(message, chat), raw) for message, raw in page.messages]
+            count = self.archive.put_messages(chat, messages, raw_format=RAW_FORMAT)
+        for message_id in page.empty:
+            self.archive.put_gap(chat, message_id, EMPTY)
+        for gap in page.gaps:
+            self.archive.put_gap(chat, gap.message_id, gap.why, gap.raw)
+        self.archive.put_cursor(chat, page.cursor)
         return count
 
     def _put_people(self, users: list[Any]) -> None:
@@ -376,9 +384,11 @@ class _Done:
         self.n_server: int | None = None
         self.seen: set[int] = set()
 
-    def note(self, page: Page) -> None:
+    def note(self, page: Page, *, keeps_ids: bool) -> None:
         if page.n_server is not None:
             self.n_server = page.n_server
+        if not keeps_ids:
+            return
         self.seen.update(message.id for message, _ in page.messages)
         self.seen.update(gap.message_id for gap in page.gaps)
 
@@ -391,10 +401,58 @@ class _Done:
         return both
 
 
-async def _settled(writing: asyncio.Future[PageCount]) -> PageCount:
-    """Wait for a write, which goes on even where we are told to stop."""
-    await asyncio.wait([writing])
-    return writing.result()
+class _Writer:
+    """Writes one dialog's pages, several in a transaction where they come fast.
+
+    The sync to disk is the slow part: it runs in the archive's thread while the next pages come, and they wait for it.
+    """
+
+    def __init__(self, run: _Run, chat: Chat) -> None:
+        self._run, self._chat = run, chat
+        self._count = PageCount()
+        self._waiting: list[Page] = []
+        self._transaction: ExitStack | None = None
+        self._syncing: asyncio.Future[None] | None = None
+        self._synced_at = time.monotonic()
+
+    async def put(self, page: Page) -> None:
+        self._waiting.append(page)
+        if self._syncing is not None and not self._syncing.done() and len(self._waiting) < PAGES_IN_HAND:
+            return
+        await self._settle()
+        self._write()
+        if time.monotonic() - self._synced_at >= self._run.commit_every_s:
+            self._sync()
+
+    async def finish(self) -> PageCount:
+        await self._settle()
+        self._write()
+        self._sync()
+        await self._settle()
+        return self._count
+
+    def _write(self) -> None:
+        pages, self._waiting = self._waiting, []
+        for page in pages:
+            if self._transaction is None:
+                self._transaction = ExitStack()
+                self._transaction.enter_context(self._run.archive.transaction())
+            with ExitStack() as undo:
+                undo.push(self._transaction.__exit__)
+                self._count += self._run.put_page(self._chat, page)
+                undo.pop_all()
+
+    def _sync(self) -> None:
+        if self._transaction is not None:
+            self._syncing = asyncio.ensure_future(self._run.store(self._transaction.close))
+            self._transaction = None
+
+    async def _settle(self) -> None:
+        if self._syncing is not None:
+            await asyncio.wait([self._syncing])  # which goes on even where we are told to stop
+            self._synced_at = time.monotonic()
+            syncing, self._syncing = self._syncing, None
+            syncing.result()
 
 
 async def _only(page: Page) -> AsyncIterator[Page]:
@@ -413,21 +471,32 @@ def explain(report: LiveReport) -> DataError | None:
     short = [d for d in report.dialogs if not d.is_complete]
     if not short:
         return None
-    n_missing = sum(max(0, d.n_missing) for d in short)
-    n_extra = sum(max(0, -d.n_missing) for d in short)
     n_unreadable = sum(d.n_unreadable for d in short)
-    n_refused = sum(bool(d.why) for d in short)
     parts = [
-        f"{n:,} {what}"
-        for n, what in (
-            (n_missing, "messages that Telegram counts are not here"),
-            (n_extra, "messages are here that Telegram no longer counts"),
-            (n_unreadable, "messages are of a kind that this Telethon does not know"),
-            (n_refused, "dialogs could not be read"),
+        f"{n:,} {one if n == 1 else many}"
+        for n, one, many in (
+            (
+                sum(max(0, d.n_missing) for d in short),
+                "message that Telegram counts is not here",
+                "messages that Telegram counts are not here",
+            ),
+            (
+                sum(max(0, -d.n_missing) for d in short),
+                "message here is no longer in Telegram",
+                "messages here are no longer in Telegram",
+            ),
+            (n_unreadable, "message is of an unknown kind", "messages are of an unknown kind"),
+            (sum(bool(d.why) for d in short), "dialog could not be read", "dialogs could not be read"),
+            (
+                sum(d.n_server is None and not d.why for d in short),
+                "dialog was not counted by Telegram",
+                "dialogs were not counted by Telegram",
+            ),
         )
         if n
     ]
     hint = "clone collect --verify reads everything again and marks what was deleted."
     if n_unreadable:
-        hint = "A newer Telethon may know them: pip install --upgrade telethon, then clone collect --verify."
-    return DataError(f"{len(short)} of {len(report.dialogs)} dialogs differ: {'; '.join(parts) or 'no count'}.", hint)
+        hint = "Telegram is ahead of this Telethon: pip install --upgrade clone, then clone collect --verify."
+    n, n_all = len(short), len(report.dialogs)
+    return DataError(f"{n:,} of {n_all:,} dialogs {'differs' if n == 1 else 'differ'}: {'; '.join(parts)}.", hint)

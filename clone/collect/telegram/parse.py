@@ -11,6 +11,7 @@ from typing import Any
 
 from telethon.tl import types as t
 
+from clone.collect.telegram.reading import MessageService
 from clone.collect.telegram.system import SYSTEM_IDS
 from clone.records import Account, Chat, ChatKind, Kind, Message
 
@@ -79,7 +80,7 @@ def usernames(user: Any) -> list[str]:
 
 def parse_message(message: Any, chat: Chat) -> Message:
     """Return a Message or MessageService of a dialog as a record."""
-    is_service = isinstance(message, t.MessageService)
+    is_service = isinstance(message, MessageService)
     kind, text = (_service_kind(message), "") if is_service else _content(message)
     sender_id = _sender(message, chat)
     edited_at = None if is_service or message.edit_hide else message.edit_date  # hidden: a reaction, not an edit

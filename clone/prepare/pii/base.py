@@ -24,8 +24,8 @@ class Hit(NamedTuple):
 class ChatRecognizer(EntityRecognizer):  # type: ignore[misc]
     """A Presidio recognizer for chats. Subclasses say what wakes them and yield hits.
 
-    Their names begin with Chat: Presidio finds its own recognizers by class name among all subclasses in the process, so
-    a second `PhoneRecognizer` would silently take the place of the stock one.
+    Their names begin with Chat: Presidio finds its own recognizers by class name among all subclasses in the process,
+    so a second `PhoneRecognizer` would silently take the place of the stock one.
     """
 
     wake: ClassVar[int]  # any of these bits (see `clone.prepare.pii.words.Wake`)
@@ -48,7 +48,7 @@ class ChatRecognizer(EntityRecognizer):  # type: ignore[misc]
     def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:
         """Return Presidio results with offsets in `text`. Without a `View` it makes its own."""
         view = nlp_artifacts if isinstance(nlp_artifacts, View) else View(text)
-        if not view.wake & self.wake:
+        if self.wake >= 0 and not view.wake & self.wake:
             return []
         out = []
         for hit in self.scan(view):

@@ -10,22 +10,57 @@ import phonenumbers
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
 from clone.prepare.pii.types import Entity
+from clone.prepare.pii.values import likeness
 from clone.prepare.pii.view import View
 from clone.prepare.pii.words import Wake
 
 _PHONE = re.compile(r"(?<![\w.,:/=#@$€£¥₽+\-])(?:\+|00)?[ ]?\(?\d(?:[ \t().\-/_–]{0,3}\d){5,16}(?![\w])(?![.,:]\d)")
 _PHONE_WORD = re.compile(
-    r"тел|номер|мобил|моб\b|звон|набер|набир|позвон|вац?ап|вотс|whats|wa\b|viber|вайбер|сотов|phone|cell|mobile|call|text me|sms|number|num\b|tel\b|tlf|móvil|movil|celular|llama|portable|appelle|numéro|numero|handy|nummer|ruf|"
-    r"sdt|sđt|đt|gọi|zalo|điện thoại|số|whatsapp|telefon|komórk|dzwoń|zadzwoń|numer|cellulare|chiama|telefone|liga|ligar|telemóvel|zap|ara\b|tel|电话|手机|号码|联系|дзвон|телефон|контакт|contact|ring|reach me|hotline|mon 0[67]|fon\b|cep|numara",
+    r"тел|номер|мобил|моб\b|звон|набер|набир|позвон|вац?ап|вотс|whats|wa\b|viber|вайбер|сотов|phone|cell|mobile|call|text me|sms|number|num\b|tel\b|tlf|móvil|movil|celular|ll[aá]m|portable|appelle|numéro|numero|handy|nummer|ruf|"
+    r"sdt|sđt|đt|gọi|zalo|điện thoại|số|whatsapp|telefon|komórk|dzwoń|zadzwoń|numer|cellulare|chiama|telefone|liga|ligar|telemóvel|zap|ara\b|tel|电话|手机|号码|联系|打|дзвон|телефон|контакт|contact|ring|reach me|hotline|mon 0[67]|fon\b|cep|numara",
     re.IGNORECASE,
 )
+_SHORT_PHONE = re.compile(
+    r"(?:тел(?:ефон\w*)?|номер|домашн\w+|городск\w+|звони|набери|phone|call|tel)[^\d\n]{1,16}(\d{1,2}-\d\d-\d\d)(?![\d\-])",
+    re.IGNORECASE,
+)
+_STRAY = re.compile(r" +\d$")
 _NOT_PHONE = re.compile(
     r"(?:order|заказ\w*|track\w*|трек\w*|invoice|parcel|ticket|билет\w*|pedido|commande|bestell\w*|isbn|imei|артикул\w*|serial|s/n|flight|рейс\w*|zamówien\w*|sipariş\w*|đơn hàng|订单\w*|快递|накладн\w*|id|№ ?заказа|ref|reference|номер заказа|замовлення|посилк\w*|inn|инн|огрн|кпп|бик|версия|version|v|build|commit|issue|pr|ean|sku|case|referencia|encomenda|spedizione|ordine|счет|сумм\w+|итого|total|price|цена)[\s:#№.\-]{0,4}(?:no\.?|nr\.?|number|номер|№|#|num|nr)?[\s:#№.]{0,3}$",
     re.IGNORECASE,
 )
-_DATE = re.compile(r"(?:\d{1,2}[./\-]\d{1,2}[./\-](?:\d{4}|\d{2})|\d{4}[./\-]\d{1,2}[./\-]\d{1,2})(?:\D.*)?")
-_MONEY_AFTER = re.compile(r"\s*(?:руб|р\b|р\.|₽|\$|€|£|¥|元|грн|zł|pln|tl\b|vnd|đ\b|usd|eur|dollar|euro|тыс|млн|kg|кг|км|km|шт|сум|тенге|mb|gb|мб|bytes|байт|ms|мс)", re.IGNORECASE)
-_REGIONS = ("RU", "US", "GB", "ES", "FR", "DE", "VN", "UA", "BR", "PT", "IT", "PL", "TR", "CN", "KZ", "BY", "MX", "AR", "SG", "CH", "AT", "BE", "CA", "AU", "IN")
+_DATE = re.compile(r"(?:\d{1,2}[./\-]\d{1,2}[./\-](?:\d{4}|\d{2})|\d{4}[./\-]\d{1,2}[./\-]\d{1,2})(?:\s.*)?")
+_MONEY_AFTER = re.compile(
+    r"\s*(?:руб|р\b|р\.|₽|\$|€|£|¥|元|грн|zł|pln|tl\b|vnd|đ\b|usd|eur|dollar|euro|тыс|млн|kg|кг|км|km|шт|сум|тенге|mb|gb|мб|bytes|байт|ms|мс)",
+    re.IGNORECASE,
+)
+_REGIONS = (
+    "RU",
+    "US",
+    "GB",
+    "ES",
+    "FR",
+    "DE",
+    "VN",
+    "UA",
+    "BR",
+    "PT",
+    "IT",
+    "PL",
+    "TR",
+    "CN",
+    "KZ",
+    "BY",
+    "MX",
+    "AR",
+    "SG",
+    "CH",
+    "AT",
+    "BE",
+    "CA",
+    "AU",
+    "IN",
+)
 
 
 @lru_cache(maxsize=4096)
@@ -54,37 +89,66 @@ class ChatPhoneRecognizer(ChatRecognizer):
             start, end = match.span()
             while norm[start] in " ":
                 start += 1
+            if _STRAY.search(norm, start, end) and sum(c.isdigit() for c in norm[start:end]) > 10:
+                end = norm.rindex(" ", start, end)  # "8 926 118-22-04 5 times"
             rule = self._rule(norm, norm[start:end], start, end)
             if rule:
                 yield Hit(start, end, Entity.PHONE_NUMBER, 0.8 if rule != "phone.context" else 0.65, rule)
+        for match in _SHORT_PHONE.finditer(norm):
+            yield Hit(match.start(1), match.end(1), Entity.PHONE_NUMBER, 0.6, "phone.short")
 
     def _rule(self, norm: str, raw: str, start: int, end: int) -> str:
         digits = re.sub(r"\D", "", raw)
         n = len(digits)
-        if raw[0] == "+" or raw[:2] == "00" and n >= 11:
+        if raw[0] == "+" or (raw[:2] == "00" and n >= 11):
             return "phone.international" if 8 <= n <= 15 or (raw[0] == "+" and 7 <= n <= 16) else ""
         if n > 15 or len(set(digits)) < 3 or _DATE.fullmatch(raw.strip()) or _MONEY_AFTER.match(norm, end):
             return ""
         before = norm[max(0, start - 28) : start]
         if _NOT_PHONE.search(before):
             return ""
-        if re.fullmatch(r"\d{1,3}(?:\.\d{1,3}){3}", raw) or re.fullmatch(r"\d{1,3}(?: \d{3}){1,3}", raw) and not self._grouped(raw, digits):
+        if re.fullmatch(r"\d(?: \d){6,}", raw) and ("123" in digits or "321" in digits):
+            return ""
+        if re.fullmatch(r"\d{1,3}(?:\.\d{1,3}){3}", raw) or (
+            re.fullmatch(r"\d{1,3}(?: \d{3}){1,3}", raw) and not self._grouped(raw, digits)
+        ):
             return ""
         if n == 11 and digits[0] in "78" and digits[1] in "3489":
             return "phone.ru"
         has_word = bool(_PHONE_WORD.search(norm[max(0, start - 40) : end + 40]))
-        if n == 10 and digits[0] == "9" and (has_word or not raw.isdigit() or not re.search(r"[a-z]", norm[:start] + norm[end:])):
+        if (
+            n == 10
+            and digits[0] == "9"
+            and (has_word or not raw.isdigit() or not re.search(r"[a-z]", norm[:start] + norm[end:]))
+        ):
             return "phone.ru"
         is_written = self._grouped(raw, digits)
         if 9 <= n <= 13:
             if is_written or has_word:
-                if national_regions(digits) or has_word and n <= 12:
+                if national_regions(digits) or (has_word and n <= 12):
                     return "phone.national"
-            elif n in (9, 10, 11) and (digits[0] == "0" or n == 11 and digits[0] == "1") and national_regions(digits):
+            elif n in (9, 10, 11) and (digits[0] == "0" or (n == 11 and digits[0] == "1")) and national_regions(digits):
                 return "phone.national"
-            elif n in (9, 10, 11, 12) and raw.isdigit() and national_regions(digits) and (raw == norm.strip() or n >= 10 and digits[0] in "1346789"):
+            elif (
+                n in (9, 10, 11, 12)
+                and raw.isdigit()
+                and national_regions(digits)
+                and (raw == norm.strip() or (n >= 10 and digits[0] in "1346789"))
+            ):
                 return "phone.plain"
-        if 6 <= n <= 8 and has_word and (re.fullmatch(r"\d{2,4}-\d{2,4}(?:-\d{2,4})*", raw) or re.fullmatch(r"\d{3} \d{4}|\d{3} \d\d \d\d|\d\d \d\d \d\d|\d{4} \d{4}", raw) or re.search(r"(?:тел|phone|номер|cell|call|mobile|telefon|handy|tel|móvil|звони|набери)\w*[ :.\-]{1,3}$", before, re.IGNORECASE)):
+        if (
+            6 <= n <= 8
+            and has_word
+            and (
+                re.fullmatch(r"\d{2,4}-\d{2,4}(?:-\d{2,4})*", raw)
+                or re.fullmatch(r"\d{3} \d{4}|\d{3} \d\d \d\d|\d\d \d\d \d\d|\d{4} \d{4}", raw)
+                or re.search(
+                    r"(?:тел|phone|номер|cell|call|mobile|telefon|handy|tel|móvil|звони|набери)\w*[ :.\-]{1,3}$",
+                    before,
+                    re.IGNORECASE,
+                )
+            )
+        ):
             return "phone.context"
         if n == 7 and re.fullmatch(r"\d{3}-\d{2}-\d{2}", raw):
             return "phone.context"
@@ -98,13 +162,18 @@ class ChatPhoneRecognizer(ChatRecognizer):
         groups = re.split(r"\D+", raw.strip())
         if len(groups) < 2 or len(groups) > 7:
             return False
-        if any(len(g) > 6 for g in groups):
+        if any(len(g) > 8 for g in groups):
             return False
         return digits[0] == "0" or digits[0] in "6789" or (len(groups) in (3, 4, 5) and len(digits) in (9, 10, 11))
 
 
-_EMAIL = re.compile(r"(?<![\w.+\-])[\w.+\-%']*\w[\w.+\-%']*@(?:[^\W_](?:[\w\-]*[^\W_])?\.)+[^\W\d_](?:[\w\-]*\w)?(?![\w])")
-_EMAIL_BARE = re.compile(r"(?<![\w.+\-])[\w.+\-]{2,}@(?:gmail|mail|yandex|ya|yahoo|hotmail|outlook|icloud|proton|protonmail|rambler|bk|inbox|list|gmx|web|ukr|live|qq|163|wp|onet|o2|libero|orange|wanadoo|uol|bol|terra|naver|tutanota)(?:[.,] ?(?:ru|com|net|de|fr|es|it|pl|br|pt|ua|me|cn|uk))?(?![\w])", re.IGNORECASE)
+_EMAIL = re.compile(
+    r"(?<![\w.+\-])[\w.+\-%']*\w[\w.+\-%']*@(?:[^\W_](?:[\w\-]*[^\W_])?\.)+[^\W\d_](?:[\w\-]*\w)?(?![\w])"
+)
+_EMAIL_BARE = re.compile(
+    r"(?<![\w.+\-])[\w.+\-]{2,}@(?:gmail|mail|yandex|ya|yahoo|hotmail|outlook|icloud|proton|protonmail|rambler|bk|inbox|list|gmx|web|ukr|live|qq|163|wp|onet|o2|libero|orange|wanadoo|uol|bol|terra|naver|tutanota)(?:[.,] ?(?:ru|com|net|de|fr|es|it|pl|br|pt|ua|me|cn|uk))?(?![\w])",
+    re.IGNORECASE,
+)
 _AT = r"(?:\s*[\(\[{<]\s*(?:at|@|а т|эт|ет|arroba|собака|собачка|arobase|aroba|klammeraffe|chiocciola|małpa|malpa|et|kuyruklu a|равлик|песик|艾特|a)\s*[\)\]}>]\s*|\s+(?:at|собака|собачка|собакa|эт|ет|arroba|arobase|aroba|klammeraffe|klammer affe|affenschwanz|chiocciola|małpa|malpa|kuyruklu a|kuyruklu|равлик|песик|a còng|a cong|a móc|@|et)\s+|\s*(?:艾特|圈a|＠)\s*|\s+@\s*|\s*@\s+)"
 _DOT = r"(?:\s*[\(\[{<]\s*(?:dot|точка|\.|punto|point|punkt|kropka|ponto|nokta|chấm|cham|крапка|тчк)\s*[\)\]}>]\s*|\s+(?:dot|точка|тчк|punto|point|punkt|kropka|ponto|nokta|chấm|cham|крапка)\s+|\s*\.\s*|\s*(?:点|點)\s*)"
 _TLD = r"(?:com|ru|рф|org|net|de|fr|es|it|pl|pt|br|ua|uk|vn|cn|tr|io|me|edu|gov|info|co|eu|ру|ком|нет|орг|us|ca|au|in|dev|app|internal|local|by|kz|ch|at|be|nl|юа)"
@@ -141,7 +210,9 @@ class ChatEmailRecognizer(ChatRecognizer):
     def _is_mail(raw: str) -> bool:
         """`look at mail` and `meet at home. it` are sentences."""
         is_host = re.search(_HOST + r"(?:\W|$)", raw, re.IGNORECASE) is not None
-        dots = re.search(r"\b(?:dot|точка|тчк|punto|point|punkt|kropka|ponto|nokta|chấm|крапка)\b|[点點(\[]", raw, re.IGNORECASE)
+        dots = re.search(
+            r"\b(?:dot|точка|тчк|punto|point|punkt|kropka|ponto|nokta|chấm|крапка)\b|[点點(\[]", raw, re.IGNORECASE
+        )
         local = re.split(_AT, raw, maxsplit=1, flags=re.IGNORECASE)[0]
         plain_at = re.search(r"\s(?:at|et|ет|эт)\s", raw, re.IGNORECASE) is not None
         if dots:
@@ -152,29 +223,244 @@ class ChatEmailRecognizer(ChatRecognizer):
         return is_host or bool(re.search(r"\.\s*\w{2,}$", raw))
 
 
-_HANDLE = re.compile(r"(?<![\w@./&=+\-])@([A-Za-z_][A-Za-z0-9_.]{2,31})(?<![.])(?![\w@])(?!\.\w)")
+_HANDLE = re.compile(r"(?<![\w@./&=+\-])@([A-Za-z_][A-Za-z0-9_.]{2,31}(?:-[A-Za-z0-9]+)*)(?<![.])(?![\w@])(?!\.\w)")
 _HANDLE_STOP = frozenset(
-    """all everyone here channel media import override property param return deprecated home work school office gmail mail yahoo hotmail the bus bar gym library airport mall hostel hall canteen class room
-    station interface author see since throws test app before after click data staticmethod classmethod autowired bean entity id""".split()
+    [
+        "all",
+        "everyone",
+        "here",
+        "channel",
+        "media",
+        "import",
+        "override",
+        "property",
+        "param",
+        "return",
+        "deprecated",
+        "home",
+        "work",
+        "school",
+        "office",
+        "gmail",
+        "mail",
+        "yahoo",
+        "hotmail",
+        "the",
+        "bus",
+        "bar",
+        "gym",
+        "library",
+        "airport",
+        "mall",
+        "hostel",
+        "hall",
+        "canteen",
+        "class",
+        "room",
+        "station",
+        "interface",
+        "author",
+        "see",
+        "since",
+        "throws",
+        "test",
+        "app",
+        "before",
+        "after",
+        "click",
+        "data",
+        "staticmethod",
+        "classmethod",
+        "autowired",
+        "bean",
+        "entity",
+        "id",
+    ]
 )
 _PROFILE = re.compile(
     r"(?:t\.me|telegram\.me|instagram\.com|instagr\.am|vk\.com|vk\.ru|facebook\.com|fb\.com|fb\.me|twitter\.com|x\.com|tiktok\.com|linkedin\.com/in|github\.com|youtube\.com|twitch\.tv|ok\.ru|threads\.net|steamcommunity\.com/id|reddit\.com/u(?:ser)?|snapchat\.com/add|soundcloud\.com|behance\.net|last\.fm/user|wa\.me|pinterest\.com|gitlab\.com|zalo\.me|weibo\.com|medium\.com|m\.me|onlyfans\.com|patreon\.com|paypal\.me|cash\.app|venmo\.com)/(?:u/)?[@$]?([A-Za-z0-9_.\-]{3,40})(?![\w+])",
     re.IGNORECASE,
 )
 _PROFILE_STOP = frozenset(
-    "joinchat share watch reel reels p explore stories s c addstickers login home i intent hashtag search messages groups events pages video videos photo album wall club public feed shorts playlist results about settings proxy boost orgs topics features trending marketplace channel user r iv socks bot".split()
+    [
+        "joinchat",
+        "share",
+        "watch",
+        "reel",
+        "reels",
+        "p",
+        "explore",
+        "stories",
+        "s",
+        "c",
+        "addstickers",
+        "login",
+        "home",
+        "i",
+        "intent",
+        "hashtag",
+        "search",
+        "messages",
+        "groups",
+        "events",
+        "pages",
+        "video",
+        "videos",
+        "photo",
+        "album",
+        "wall",
+        "club",
+        "public",
+        "feed",
+        "shorts",
+        "playlist",
+        "results",
+        "about",
+        "settings",
+        "proxy",
+        "boost",
+        "orgs",
+        "topics",
+        "features",
+        "trending",
+        "marketplace",
+        "channel",
+        "user",
+        "r",
+        "iv",
+        "socks",
+        "bot",
+    ]
 )
 _USER_WORD = re.compile(
-    r"(?<![^\W_])(?:ник\w{0,4}|никнейм\w*|логин\w*|юзер\w*|инст[аеуы]?\w{0,6}|тг\w?|телег[аеуи]\w*|телеграм\w?|дискорд\w?|скайп\w?|стим\w?|тви[чт]\w*|тикток\w?|аккаунт\w?|акк|вк|нік\w*|логін\w*|профил\w+|"
+    r"(?:微信号?|微博|用户名|抖音号?|小红书|昵称|账号|(?<![^\W_])(?:ник\w{0,4}|никнейм\w*|логин\w*|юзер\w*|инст[аеуы]?\w{0,6}|тг\w?|телег[аеуи]\w*|телеграм\w?|дискорд\w?|скайп\w?|стим\w?|тви[чт]\w*|тикток\w?|аккаунт\w?|акк|вк|нік\w*|логін\w*|профил\w+|"
     r"nick(?:name)?|user ?name|user(?:id)?|handle|ig|insta|instagram|tg|telegram|discord|snap(?:chat)?|skype|steam|twitch|tik ?tok|twitter|reddit|gamertag|psn|xbox(?: live)?|login|log in|logs in|kik|wechat|qq|gamer tag|account|epic|riot(?: id)?|roblox|"
-    r"usuario|utilisateur|pseudo|identifiant|benutzer(?:name)?|nutzername|utente|nome utente|usu[aá]rio|utilizador|użytkownik\w*|nazwa użytkownika|kullan[ıi]c[ıi](?: ad[ıi]\w*)?|tên đăng nhập|tên tài khoản|tên người dùng|zalo|微信号?|微博|用户名|抖音号?|小红书|昵称|账号|ID)(?![^\W_])"
-    r"(?:\s*(?:id|name|tag|号))?(?P<gap>[\s:=\-–—'\"«“(>是：]{1,4}(?:(?:у меня|мой|моя|есть|под|это|is|as|my|me|its|it's|called|mi|es|mon|c'est|est|mein|ist|meu|minha|é|mio|è|mój|to|là|của|mình|tôi|benim|add|on|в инсте|в тг|в телеге|=|:)[\s:]{1,3}){0,3})@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._\-#]?[A-Za-z0-9_]+)*)",
+    r"usuario|utilisateur|pseudo|identifiant|benutzer(?:name)?|nutzername|utente|nome utente|usu[aá]rio|utilizador|użytkownik\w*|nazwa użytkownika|kullan[ıi]c[ıi](?: ad[ıi]\w*)?|tên đăng nhập|tên tài khoản|tên người dùng|zalo|ID)(?![^\W_])"
+    r")(?:\s*(?:id|name|tag|号))?(?P<gap>[\s:=\-–—'\"«“(>是：]{1,4}(?:(?:у меня|мой|моя|есть|под|это|is|as|my|me|its|it's|called|mi|es|mon|c'est|est|mein|ist|meu|minha|é|mio|è|mój|to|là|của|mình|tôi|benim|add|on|в инсте|в тг|в телеге|=|:)[\s:]{1,3}){0,3})@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._\-#]?[A-Za-z0-9_]+)*)",
     re.IGNORECASE,
 )
-_USER_UNDER = re.compile(r"(?<![^\W_])(?:под(?: ником| именем| логином)?|as|user|als|como|en tant que|z|with|avec|con|com|jako|với|olarak|use|nick|ник|usa|utilise)\s+@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._][A-Za-z0-9]+)+|[A-Za-z]{3,}\d{1,4}|[A-Za-z0-9]*_[A-Za-z0-9_]+)(?![\w@])", re.IGNORECASE)
+_USER_UNDER = re.compile(
+    r"(?<![^\W_])(?:под(?: ником| именем| логином)?|as|user|als|como|en tant que|z|with|avec|con|com|jako|với|olarak|use|nick|ник|usa|utilise|как|як)\s+@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._][A-Za-z0-9]+)+|[A-Za-z]{3,}\d{1,4}|[A-Za-z0-9]*_[A-Za-z0-9_]+)(?![\w@])",
+    re.IGNORECASE,
+)
+_REDDIT = re.compile(r"(?<![\w/])/?u/([A-Za-z0-9_\-]{3,20})(?!\w)")
+_PLATFORM = re.compile(
+    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord|steam|psn|xbox|twitch|tik ?tok|telegram|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
+    re.IGNORECASE,
+)
+_ODD_NAME = re.compile(r"(?<![\w@./:\-])(?=[\w.\-]*[A-Za-z])(?:[A-Za-z0-9]+(?:[_.\-]+[A-Za-z0-9]+)*_?)(?![\w@/]|\.\w)")
+_NAMED_PLAIN = re.compile(
+    r"(?:handle|username|user name|nick(?:name)?|gamertag|tag|insta(?:gram)?|ig|snap(?:chat)?|twitter|tiktok|github|ник\w{0,2}|никнейм|нік|логин|логін|инста|тг)(?: name| id)?(?:'s| is| es| est| ist| é| è| to| -|:| =) ?@?([A-Za-z][A-Za-z0-9]{4,24})\s*(?:[.,!;)]|$)",
+    re.IGNORECASE,
+)
+_URLISH_NAME = re.compile(
+    r"\.(?:com|ru|org|net|io|me|txt|pdf|docx?|png|jpe?g|py|js|html|exe|zip|apk|gg|tv)$", re.IGNORECASE
+)
 _USER_STOP = frozenset(
-    """is and the for with from me my your his her not was are has have it to in on at of or so if but then that this there here story stories post posts live pic pics photo bot account page password pass card
-    group chat channel call link app apk video reels name please pls es la el del que por con para le les des une ist und der die das oder nicht non per che com de da do nie jest czy co na va ve bir bu là có không và premium web desktop ads games deck""".split()
+    [
+        "is",
+        "and",
+        "the",
+        "for",
+        "with",
+        "from",
+        "me",
+        "my",
+        "your",
+        "his",
+        "her",
+        "not",
+        "was",
+        "are",
+        "has",
+        "have",
+        "it",
+        "to",
+        "in",
+        "on",
+        "at",
+        "of",
+        "or",
+        "so",
+        "if",
+        "but",
+        "then",
+        "that",
+        "this",
+        "there",
+        "here",
+        "story",
+        "stories",
+        "post",
+        "posts",
+        "live",
+        "pic",
+        "pics",
+        "photo",
+        "bot",
+        "account",
+        "page",
+        "password",
+        "pass",
+        "card",
+        "group",
+        "chat",
+        "channel",
+        "call",
+        "link",
+        "app",
+        "apk",
+        "video",
+        "reels",
+        "name",
+        "please",
+        "pls",
+        "es",
+        "la",
+        "el",
+        "del",
+        "que",
+        "por",
+        "con",
+        "para",
+        "le",
+        "les",
+        "des",
+        "une",
+        "ist",
+        "und",
+        "der",
+        "die",
+        "das",
+        "oder",
+        "nicht",
+        "non",
+        "per",
+        "che",
+        "com",
+        "de",
+        "da",
+        "do",
+        "nie",
+        "jest",
+        "czy",
+        "co",
+        "na",
+        "va",
+        "ve",
+        "bir",
+        "bu",
+        "là",
+        "có",
+        "không",
+        "và",
+        "premium",
+        "web",
+        "desktop",
+        "ads",
+        "games",
+        "deck",
+    ]
 )
 
 
@@ -182,6 +468,14 @@ class ChatUsernameRecognizer(ChatRecognizer):
     """Handles, profile links and names a word announces. The span is the name alone, without `@` or `t.me/`."""
 
     wake = Wake.AT | Wake.USER | Wake.URL | Wake.CJK | Wake.PASSWORD
+
+    @staticmethod
+    def _is_odd(token: str) -> bool:
+        """Return whether a word beside a platform's name looks made up: joined by _ or ., or ending in digits."""
+        if len(token) < 4 or _URLISH_NAME.search(token) or likeness(token) == 0:
+            return False
+        return "_" in token or re.search(r"[a-z]\.[a-z0-9]|-\d+$|[a-z]{3}\d{2,}$", token, re.IGNORECASE) is not None
+
     entities = (Entity.USERNAME,)
 
     def scan(self, view: View) -> Iterator[Hit]:
@@ -193,32 +487,115 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 is_odd = bool(re.search(r"[\d_.]|[a-z][A-Z]", name)) and len(name) >= 4
                 if name.lower() in _HANDLE_STOP or re.fullmatch(r"[a-z]{0,3}\d{1,3}[ap]?m?", name):
                     continue
-                if is_odd or is_announced or (len(name) >= 5 and (match.start() == 0 or norm[match.start() - 1] == " ")):
+                if (
+                    is_odd
+                    or is_announced
+                    or (name.islower() and len(name) >= 5 and (match.start() == 0 or norm[match.start() - 1] == " "))
+                ):
                     yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.8, "username.handle")
         for match in _PROFILE.finditer(norm):
-            if match[1].lower() not in _PROFILE_STOP and not norm.startswith("://", match.end(1)):
+            is_repository = "git" in match[0] and norm.startswith("/", match.end(1))
+            if match[1].lower() not in _PROFILE_STOP and not is_repository:
                 end = match.end(1) - (len(match[1]) - len(match[1].rstrip(".-")))
                 yield Hit(match.start(1), end, Entity.USERNAME, 0.85, "username.profile")
         if is_announced or view.wake & (Wake.PASSWORD | Wake.CJK):
             for match in _USER_WORD.finditer(norm):
                 value = match["value"]
-                if value.lower() in _USER_STOP or norm.startswith(("@", "://"), match.end()) or len(value) < 3:
+                if value.lower() in _USER_STOP or norm.startswith(("@", "://", "/"), match.end()) or len(value) < 3:
                     continue
                 is_odd = bool(re.search(r"[\d_.#]|[a-z][A-Z]", value))
                 is_foreign = not value.isupper() and view.has_cyrillic
                 is_colon = any(c in match["gap"] for c in ":=：")
-                if is_odd or is_foreign and len(value) >= 4 or is_colon and len(value) >= 4 or view.wake & Wake.CJK and len(value) >= 5:
+                has_password = re.match(
+                    r"[\s,;/]+(?:and |и |y )?(?:pass|pw|pwd|пасс|парол|contra|mdp|şifre|hasło|senha)",
+                    norm[match.end() :],
+                    re.IGNORECASE,
+                )
+                if (
+                    is_odd
+                    or has_password
+                    or (is_foreign and len(value) >= 4)
+                    or (is_colon and len(value) >= 4)
+                    or (view.wake & Wake.CJK and len(value) >= 5)
+                ):
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.7, "username.announced")
+            if _PLATFORM.search(norm):
+                for match in _ODD_NAME.finditer(norm):
+                    if (
+                        self._is_odd(match[0])
+                        and match[0].lower() not in _USER_STOP
+                        and not _PLATFORM.fullmatch(match[0])
+                    ):
+                        yield Hit(match.start(), match.end(), Entity.USERNAME, 0.6, "username.platform")
+                for match in _NAMED_PLAIN.finditer(norm):
+                    if match[1].lower() not in _USER_STOP and match[1].lower() not in _PLAIN_AFTER:
+                        yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.6, "username.named")
+            for match in _REDDIT.finditer(norm):
+                yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.8, "username.reddit")
             for match in _USER_UNDER.finditer(norm):
                 if match["value"].lower() not in _USER_STOP:
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.6, "username.under")
 
 
+_PLAIN_AFTER = frozenset(
+    [
+        "taken",
+        "wrong",
+        "private",
+        "public",
+        "broken",
+        "great",
+        "awesome",
+        "funny",
+        "weird",
+        "locked",
+        "banned",
+        "hacked",
+        "blocked",
+        "stupid",
+        "cringe",
+        "deleted",
+        "empty",
+        "invalid",
+        "required",
+        "always",
+        "really",
+        "never",
+        "different",
+        "coming",
+        "working",
+        "loading",
+        "good",
+        "better",
+        "trash",
+        "dying",
+        "dead",
+    ]
+)
+
 _IPV4 = re.compile(r"(?<![\w.\-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w]|\.\d)")
-_IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{1,4}:){3,7}(?::?[0-9a-fA-F]{1,4}){1,5}(?![\w:])|(?<![\w:])[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,5}::(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,5})?(?![\w:])")
+_IPV6 = re.compile(
+    r"(?<![\w:])(?:[0-9a-fA-F]{1,4}:){3,7}(?::?[0-9a-fA-F]{1,4}){1,5}(?![\w:])|(?<![\w:])[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,5}::(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,5})?(?![\w:])"
+)
 _MAC = re.compile(r"(?<![\w:\-])(?:[0-9A-Fa-f]{2}[:\-]){5}[0-9A-Fa-f]{2}(?![\w:\-])")
-_PUBLIC_IPS = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "77.88.8.8", "192.168.0.1", "192.168.1.1", "192.168.0.0", "10.0.0.0"})
-_VERSION = re.compile(r"(?:верси\w*|version|versión|v|ver|вер|версію|wersja|sürüm|phiên bản|版本|release|build|сборка|обнов\w*|update\w*|chrome|firefox|driver|bios|прошивк\w*|firmware|пункт|п|раздел|section|глава)[\s.:№]*$", re.IGNORECASE)
+_PUBLIC_IPS = frozenset(
+    {
+        "8.8.8.8",
+        "8.8.4.4",
+        "1.1.1.1",
+        "1.0.0.1",
+        "9.9.9.9",
+        "77.88.8.8",
+        "192.168.0.1",
+        "192.168.1.1",
+        "192.168.0.0",
+        "10.0.0.0",
+    }
+)
+_VERSION = re.compile(
+    r"(?<![^\W_])(?:верси\w*|version|versión|v|ver|вер|версію|wersja|sürüm|phiên bản|版本|release|build|сборка|обнов\w*|update\w*|chrome|firefox|driver|bios|прошивк\w*|firmware|пункт|п|раздел|section|глава)[\s.:№]*$",
+    re.IGNORECASE,
+)
 
 
 class ChatNetworkRecognizer(ChatRecognizer):

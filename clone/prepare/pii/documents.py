@@ -20,7 +20,11 @@ _SHAPES: tuple[tuple[str, Entity, str], ...] = (
     ("us_ssn", Entity.NATIONAL_ID, r"(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}"),
     ("gb_nino", Entity.NATIONAL_ID, r"(?:[ABCEGHJ-PRSTW-Z][A-CEGHJ-NPRSTW-Z]) ?\d{2} ?\d{2} ?\d{2} ?[A-D]"),
     ("es_dni", Entity.NATIONAL_ID, r"(?:[XYZxyz][- ]?\d{7}|\d{2}\.?\d{3}\.?\d{3})[- ]?[A-HJ-NP-TV-Za-hj-np-tv-z]"),
-    ("fr_nir", Entity.NATIONAL_ID, r"[12] ?\d{2} ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d{2}|2[ABab]) ?\d{3} ?\d{3}(?: ?\d{2})?"),
+    (
+        "fr_nir",
+        Entity.NATIONAL_ID,
+        r"[12] ?\d{2} ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d{2}|2[ABab]) ?\d{3} ?\d{3}(?: ?\d{2})?",
+    ),
     ("it_cf", Entity.TAX_ID, r"[A-Za-z]{3} ?[A-Za-z]{3} ?\d{2}[A-Za-z]\d{2} ?[A-Za-z]\d{3}[A-Za-z]"),
     ("br_cpf", Entity.TAX_ID, r"\d{3}\.\d{3}\.\d{3}-\d{2}"),
     ("br_cnpj", Entity.TAX_ID, r"\d{2}\.\d{3}\.\d{3}/\d{4}-\d{2}"),
@@ -31,9 +35,14 @@ _SHAPES: tuple[tuple[str, Entity, str], ...] = (
     ("de_sv", Entity.HEALTH_ID, r"\d{2} ?\d{6} ?[A-Z] ?\d{3}"),
     ("mx_curp", Entity.NATIONAL_ID, r"[A-Z]{4}\d{6}[HM][A-Z]{5}[A-Z0-9]\d"),
     ("mx_rfc", Entity.TAX_ID, r"[A-Z]{3,4}\d{6}[A-Z0-9]{3}"),
-    ("us_mbi", Entity.HEALTH_ID, r"[1-9][AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y]{2}\d{2}"),
+    (
+        "us_mbi",
+        Entity.HEALTH_ID,
+        r"[1-9][AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y]{2}\d{2}",
+    ),
     ("br_rg", Entity.NATIONAL_ID, r"\d{1,2}\.\d{3}\.\d{3}-[\dXx]"),
     ("ru_passport", Entity.PASSPORT, r"\d{2} ?\d{2} \d{6}|\d{4} №? ?\d{6}"),
+    ("ru_birth", Entity.NATIONAL_ID, r"[IVXІХ]{1,4}-[А-Я]{2} ?№? ?\d{6}"),
     ("vn_bhyt", Entity.HEALTH_ID, r"[A-Z]{2} ?\d ?\d{2} ?\d{10}"),
 )
 _SHAPE = re.compile("|".join(f"(?P<{name}>{_N}(?:{pattern}){_E})" for name, _, pattern in _SHAPES))
@@ -69,20 +78,26 @@ _DOCUMENTS: tuple[tuple[Entity, str], ...] = (
         r"身份证号?码?|身份證|证件号?|ід-картк\w+|id-картк\w+|посвідк\w+|удостоверен\w+|военник|военн\w+ билет\w*|унзр|свид\w+ о рожден\w+",
     ),
 )
-_DOC_KEYWORD = re.compile("|".join(f"(?P<d{i}>(?<![^\\W_])(?:{p})(?![^\\W_]))" for i, (_, p) in enumerate(_DOCUMENTS)), re.IGNORECASE)
-_DOC_VALUE = re.compile(
-    r"(?<![\w+])(?:[A-Za-zА-ЯІЇЄҐа-яіїєґ]{1,5}[ \-.]{0,2}(?:№ ?)?)?\d(?:[ \-./]{0,2}(?:\d|(?:№ ?|номер |number )?(?=\d)|[A-Za-zА-Я](?=[\d \-]|[A-Za-zА-Я]?\d|\b)|[A-Z]{1,3}(?=\d|\b))){4,28}(?![\w])|(?<![\w])(?=(?:[A-Z0-9]*\d){3})[A-Z0-9]{7,20}(?![\w])"
+_DOC_KEYWORD = re.compile(
+    "|".join(f"(?P<d{i}>(?<![^\\W_])(?:{p})(?![^\\W_]))" for i, (_, p) in enumerate(_DOCUMENTS)), re.IGNORECASE
 )
-_DOC_STOP = re.compile(r"\d{1,2}[./]\d{1,2}[./](?:\d{4}|\d{2})|\d{1,2}:\d{2}|\+\d|\d{4} ?(?:руб|р\b|₽|год|г\b)", re.IGNORECASE)
+_DOC_VALUE = re.compile(
+    r"(?<![\w+])(?:[A-Za-zА-ЯІЇЄҐа-яіїєґ]{1,5}[ \-.]{0,2}(?:№ ?)?)?\d(?:[ \-./]{0,2}(?:\d|[А-ЯІЇЄҐA-Z]{2} ?(?=\d{4})|(?:№ ?|номер |number )?(?=\d)|[A-Za-zА-Я](?=[\d \-]|[A-Za-zА-Я]?\d|\b)|[A-Z]{1,3}(?=\d|\b))){4,28}(?![\w])|(?<![\w])(?=(?:[A-Z0-9]*\d){3})[A-Z0-9]{7,20}(?![\w])"
+)
+_DOC_STOP = re.compile(
+    r"\d{1,2}[./]\d{1,2}[./](?:\d{4}|\d{2})|\d{1,2}:\d{2}|\+\d|\d{4} ?(?:руб|р\b|₽|год|г\b)", re.IGNORECASE
+)
 
 
 class ChatDocumentRecognizer(ChatRecognizer):
     """Identity, tax, health and licence numbers."""
 
-    wake = Wake.DIGITS
+    wake = Wake.DIGITS | Wake.DOCUMENT
     entities = (Entity.NATIONAL_ID, Entity.TAX_ID, Entity.HEALTH_ID, Entity.PASSPORT, Entity.DRIVER_LICENSE)
 
     def scan(self, view: View) -> Iterator[Hit]:
+        if view.n_digits < 5:
+            return
         norm = view.norm
         for match in _SHAPE.finditer(norm):
             name = match.lastgroup or ""
@@ -90,7 +105,9 @@ class ChatDocumentRecognizer(ChatRecognizer):
                 yield Hit(match.start(), match.end(), _SHAPE_ENTITY[name], 0.75, f"document.{name}")
         for match in _CHECKED_11.finditer(norm):
             digits = match[0]
-            if digits[0] not in "78" and (pesel_ok(digits) and _is_pesel_date(digits) or tckn_ok(digits) and not norm.isascii()):
+            if digits[0] not in "78" and (
+                (pesel_ok(digits) and _is_pesel_date(digits)) or (tckn_ok(digits) and not norm.isascii())
+            ):
                 yield Hit(match.start(), match.end(), Entity.NATIONAL_ID, 0.6, "document.checked")
             elif cpf_ok(digits) and len(set(digits)) > 2 and digits[0] not in "78":
                 yield Hit(match.start(), match.end(), Entity.TAX_ID, 0.55, "document.checked")
@@ -98,45 +115,51 @@ class ChatDocumentRecognizer(ChatRecognizer):
             for match in _CHECKED_12.finditer(norm):
                 if inn_ok(match[0]):
                     yield Hit(match.start(), match.end(), Entity.TAX_ID, 0.6, "document.checked")
-        if not view.wake & (Wake.DOCUMENT | Wake.CJK | Wake.PLATE):
+        if not view.wake & (Wake.DOCUMENT | Wake.CJK | Wake.PLATE) and "в/у" not in view.low:
             return
         keywords = list(_DOC_KEYWORD.finditer(norm))
         for i, keyword in enumerate(keywords):
-            stop = keywords[i + 1].start() if i + 1 < len(keywords) and keywords[i + 1].start() - keyword.end() > 12 else len(norm)
+            stop = (
+                keywords[i + 1].start()
+                if i + 1 < len(keywords) and keywords[i + 1].start() - keyword.end() > 12
+                else len(norm)
+            )
             entity = _DOCUMENTS[int((keyword.lastgroup or "d0")[1:])][0]
             for match in _DOC_VALUE.finditer(norm, keyword.end(), stop):
                 if match.start() > keyword.end() + 45:
                     break
                 raw = match[0].rstrip(" -./")
-                digits = sum(c.isdigit() for c in raw)
-                if digits < 5 or _DOC_STOP.match(raw) or re.search(r"\d{1,2}[./]\d{1,2}[./](?:19|20)\d\d$", raw):
+                n_digits = sum(c.isdigit() for c in raw)
+                if n_digits < 5 or _DOC_STOP.match(raw) or re.search(r"\d{1,2}[./]\d{1,2}[./](?:19|20)\d\d$", raw):
                     continue
                 if re.match(r"\s*(?:руб|₽|р\b|\$|€|zł|tl\b|usd|eur|元|đ\b)", norm[match.start() + len(raw) :]):
                     continue
                 yield Hit(match.start(), match.start() + len(raw), entity, 0.8, "document.keyword")
                 if entity not in (Entity.PASSPORT, Entity.DRIVER_LICENSE):
                     break
-                if digits >= 8:
+                if n_digits >= 8:
                     break
 
     @staticmethod
     def _shape_holds(name: str, raw: str, norm: str, start: int, view: View) -> bool:
         is_woken = bool(view.wake & (Wake.DOCUMENT | Wake.CJK))
         before = norm[max(0, start - 30) : start].lower()
-        if re.search(r"order|заказ|track|трек|invoice|isbn|flight|рейс|pedido|commande|bestell|version|верси|zamówien", before):
+        if re.search(
+            r"order|заказ|track|трек|invoice|isbn|flight|рейс|pedido|commande|bestell|version|верси|zamówien", before
+        ):
             return False
         if name in ("es_dni",):
             number = re.sub(r"[^0-9XYZ]", "", raw.upper()[:-1]).translate(str.maketrans("XYZ", "012"))
-            return is_woken or len(number) == 8 and "TRWAGMYFPDXBNJZSQVHLCKE"[int(number) % 23] == raw[-1].upper()
+            return is_woken or (len(number) == 8 and "TRWAGMYFPDXBNJZSQVHLCKE"[int(number) % 23] == raw[-1].upper())
         if name == "cn_id":
             return True if is_woken else chinese_id_ok(raw) or view.wake & Wake.CJK != 0
         if name == "fr_nir":
             digits = re.sub(r"\D", "", raw)
             return is_woken or (len(digits) >= 14 and (" " in raw or 1 <= int(digits[3:5]) <= 12) and digits[0] in "12")
         if name in ("pl_dowod", "br_rg", "mx_rfc", "vn_bhyt", "pl_nip", "de_sv", "gb_nino"):
-            return is_woken or name in ("gb_nino", "br_rg", "de_sv") and " " not in raw
+            return is_woken or (name in ("gb_nino", "br_rg", "de_sv") and " " not in raw)
         if name == "ru_passport":
-            return is_woken or view.has_cyrillic and not re.search(r"\d{4} №? ?\d{6}", raw) is None and raw[0] != "0"
+            return is_woken or (view.has_cyrillic and re.search(r"\d{4} №? ?\d{6}", raw) is not None and raw[0] != "0")
         return True
 
 
@@ -183,20 +206,34 @@ class ChatPlateRecognizer(ChatRecognizer):
     wake = Wake.DIGITS | Wake.PLATE
     entities = (Entity.LICENSE_PLATE,)
 
-    _patterns = tuple((name, re.compile(rf"(?<![\w.\-/#@$])(?:{pattern})(?![\w]|-\d|[.,:]\d)"), is_plain) for name, pattern, is_plain in _PLATE_SHAPES)
+    _patterns = tuple(
+        (
+            name,
+            re.compile((r"" if name == "cn" else r"(?<![\w.\-/#@$])") + rf"(?:{pattern})(?![\w]|-\d|[.,:]\d)"),
+            is_plain,
+        )
+        for name, pattern, is_plain in _PLATE_SHAPES
+    )
 
     def scan(self, view: View) -> Iterator[Hit]:
+        if view.n_digits < 2:
+            return
         norm = view.norm
         has_word = bool(view.wake & Wake.PLATE or view.wake & Wake.CJK) and _PLATE_WORD.search(norm)
         is_strong = bool(has_word and _STRONG_PLATE_WORD.search(norm))
         for name, pattern, is_plain in self._patterns:
-            if not is_plain and not has_word or name == "us" and not is_strong or name == "pl" and not is_strong:
+            if (not is_plain and not has_word) or (name == "us" and not is_strong) or (name == "pl" and not is_strong):
                 continue
             for match in pattern.finditer(norm):
                 raw = match[0]
                 if sum(c.isdigit() for c in raw) < 2 or not re.search(r"[^\W\d_]", raw):
                     continue
-                if name == "us" and (not re.search(r"\d", raw) or raw.islower() or len(raw) < 5 or re.fullmatch(r"\d+\W?[a-z]+|[A-Z]?[a-z]+\W?\d+", raw)):
+                if name == "us" and (
+                    not re.search(r"\d", raw)
+                    or raw.islower()
+                    or len(raw) < 5
+                    or re.fullmatch(r"\d+\W?[a-z]+|[A-Z]?[a-z]+\W?\d+", raw)
+                ):
                     continue
                 if name in ("tr", "br", "fr_it", "gb", "es", "de") and raw.islower() and not is_strong:
                     continue
@@ -235,17 +272,25 @@ _BIRTH = re.compile(
     r"nasc[ie]\w*|nascimento|anivers[aá]rio|niver|data de nascimento|nato|nata|nascita|compleanno|compio|urodz\w+|ur\.|data urodzenia|urodziny|doğum(?: tarihi\w*| gün\w*)?|dogum\w*|doğdu\w*|doğumlu\w*|sinh(?: ngày| nhật| năm)?|sn|ngày sinh|生日|出生\w*|生于)(?![^\W_])|生日|出生|生于|年生",
     re.IGNORECASE,
 )
-_NOT_BIRTH = re.compile(r"отмеча|празднова|праздну|celebrat|party|вечеринк|приходи|fiesta|fête|feier|festa\b|imprez|поздрав|подар|gift|скидк|discount|in \d+ days", re.IGNORECASE)
+_NAMED_DATE = re.compile(r"[А-ЯЁІЇ][а-яёії]+(?:вич|вна|чна)[ауеы]?,? ?(\d{1,2}[./]\d{1,2}[./](?:19|20)\d\d)(?!\d)")
+_NOT_BIRTH = re.compile(
+    r"отмеча|празднова|праздну|celebrat|party|вечеринк|приходи|fiesta|fête|feier|festa\b|imprez|поздрав|скидк|discount|in \d+ days",
+    re.IGNORECASE,
+)
 
 
 class ChatBirthDateRecognizer(ChatRecognizer):
     """Dates that a word makes a birth date."""
 
-    wake = Wake.BIRTH | Wake.CJK
+    wake = Wake.BIRTH | Wake.CJK | Wake.DIGITS
     entities = (Entity.DATE_OF_BIRTH,)
 
     def scan(self, view: View) -> Iterator[Hit]:
+        if not view.n_digits:
+            return
         norm = view.norm
+        for match in _NAMED_DATE.finditer(norm):
+            yield Hit(match.start(1), match.end(1), Entity.DATE_OF_BIRTH, 0.6, "birth.after-name")
         births = [m.span() for m in _BIRTH.finditer(norm)]
         if not births:
             return
@@ -264,5 +309,7 @@ class ChatBirthDateRecognizer(ChatRecognizer):
             yield Hit(match.start(), match.end(), Entity.DATE_OF_BIRTH, 0.8, "birth.date")
         if not found:
             for match in _BARE_YEAR.finditer(norm):
-                if any(-30 <= match.start() - end <= 12 for _, end in births) and re.search(r"роди|рожд|г\.?р|born|nac|né|gebor|nasc|nat[oa]|urodz|doğ|sinh|народ|sn", norm, re.IGNORECASE):
+                if any(-30 <= match.start() - end <= 12 for _, end in births) and re.search(
+                    r"роди|рожд|г\.?р|born|nac|né|gebor|nasc|nat[oa]|urodz|doğ|sinh|народ|sn", norm, re.IGNORECASE
+                ):
                     yield Hit(match.start(), match.end(), Entity.DATE_OF_BIRTH, 0.6, "birth.year")

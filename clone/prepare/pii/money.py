@@ -16,15 +16,27 @@ from clone.prepare.pii.words import Wake
 
 _SEP = r"[ \-._/,·|*\n]{0,3}"
 _CARD = re.compile(rf"(?<![\w+])(?<!\d[.\-/])\d(?:{_SEP}\d){{11,18}}(?![\w]|[\-/.]\d)")
-_GROUPED = re.compile(r"\d{4}(?:[^\d]{1,3}\d{4}){2}[^\d]{1,3}\d{3,7}|\d{4}[^\d]{1,3}\d{6}[^\d]{1,3}\d{4,5}|\d{6}[^\d]{1,3}\d{6,10}|\d{8}[^\d]{1,3}\d{8}|(?:\d\d[^\d]{1,2}){7}\d\d|(?:\d[^\d]{1,3}){15}\d|\d{4}[^\d]{1,3}\d{4}[^\d]{1,3}\d{8}|\d{8}[^\d]{1,3}\d{4}[^\d]{1,3}\d{4}|\d{4}[^\d]{1,3}\d{4}[^\d]{1,3}\d{4}")
+_GROUPED = re.compile(
+    r"\d{4}(?:[^\d]{1,3}\d{4}){2}[^\d]{1,3}\d{3,7}|\d{4}[^\d]{1,3}\d{6}[^\d]{1,3}\d{4,5}|\d{6}[^\d]{1,3}\d{6,10}|\d{8}[^\d]{1,3}\d{8}|(?:\d\d[^\d]{1,2}){7}\d\d|(?:\d[^\d]{1,3}){15}\d|\d{4}[^\d]{1,3}\d{4}[^\d]{1,3}\d{8}|\d{8}[^\d]{1,3}\d{4}[^\d]{1,3}\d{4}|\d{4}[^\d]{1,3}\d{4}[^\d]{1,3}\d{4}"
+)
 _CARD_WORD = re.compile(
-    r"карт|card|visa|виза|мастер|master|amex|maestro|мир\b|mir\b|сбер|тиньк|тинек|альф|втб|тбанк|т-банк|моно|приват|tarjeta|carte|karte|cart[aã]o|carta|kart|thẻ|卡|bank|банк|перевед|скинь|переведи|кидай|скидывай|закинь|cvv|cvc|exp\b|debit|credit|кредит|дебет|revolut|monzo|n26|bizum|pix",
+    r"карт|card|visa|виза|мастер|master|amex|maestro|мир\b|mir\b|сбер|тиньк|тинек|альф|втб|тбанк|т-банк|моно|приват|tarjeta|carte|karte|cart[aã]o|carta|kart|thẻ|卡|bank|банк|перевед|скинь|переведи|кидай|скидывай|закинь|cvv|cvc|цвв|свв|exp\b|debit|credit|кредит|дебет|revolut|monzo|n26|bizum|pix",
     re.IGNORECASE,
 )
-_ORDER_WORD = re.compile(r"order|заказ|track|трек|накладн|invoice|parcel|посылк|pedido|commande|bestell|isbn|imei|barcode|штрих|артикул|serial|sn\b|s/n|ticket|билет|id ?чека|чек\b|order|zamówien|sipariş|đơn|订单|快递|运单|spedizione|encomenda", re.IGNORECASE)
+_ORDER_WORD = re.compile(
+    r"order|заказ|track|трек|накладн|invoice|parcel|посылк|pedido|commande|bestell|isbn|imei|barcode|штрих|артикул|serial|sn\b|s/n|ticket|билет|id ?чека|чек\b|order|zamówien|sipariş|đơn|订单|快递|运单|spedizione|encomenda",
+    re.IGNORECASE,
+)
 _EXPIRY = re.compile(r"(?<![\d/.])(0[1-9]|1[0-2])\s?[/\-.]\s?(2[0-9]|3[0-9]|20[2-3]\d)(?![\d/]|[.]\d)")
-_EXPIRY_WORD = re.compile(r"exp|срок|годн|действ|valid|caduc|venc|scad|ważn|gültig|ablauf|son kullanma|skt|hết hạn|有效期|термін|дійсн|вал\b|до\s|дата", re.IGNORECASE)
-_EXPIRY_NAMED = re.compile(r"(?:exp(?:iry|ires|iration)?(?: date)?|срок(?: действия)?|годн\w+(?: до)?|valid (?:thru|until|to|till)|caduca?(?:cidad)?|venc\w*|scad\w*|ważn\w*(?: do)?|gültig bis|expire|son kullanma(?: tarihi)?|skt|hết hạn|有效期(?:至|到)?|термін(?: дії)?|validade|validité)\D{0,12}?((?:0?[1-9]|1[0-2])\s?[/\-. ]\s?(?:20)?\d\d)(?!\d)", re.IGNORECASE)
+_EXPIRY_WORD = re.compile(
+    r"exp|срок|годн|действ|valid|caduc|venc|scad|ważn|gültig|ablauf|son kullanma|skt|hết hạn|有效期|термін|дійсн|вал\b|до\s|дата",
+    re.IGNORECASE,
+)
+_EXPIRY_NAMED = re.compile(
+    r"(?:exp(?:iry|ires|iration)?(?: date)?|срок(?: действия)?|годн\w+(?: до)?|valid (?:thru|until|to|till)|caduca?(?:cidad)?|venc\w*|scad\w*|ważn\w*(?: do)?|gültig bis|expire|son kullanma(?: tarihi)?|skt|hết hạn|有效期(?:至|到)?|термін(?: дії)?|validade|validité)\D{0,12}?((?:0?[1-9]|1[0-2])\s?[/\-. ]\s?(?:20)?\d\d)(?!\d)",
+    re.IGNORECASE,
+)
+_CVV_WORD = re.compile(r"(?<!\w)(?:cv[cv]2?|цвв|свв|cvn)(?!\w)", re.IGNORECASE)
 _SHORT_PIN = re.compile(r"(?<!\d)(\d{3})(?!\d)")
 
 _IBAN_LENGTHS = {
@@ -40,7 +52,9 @@ _ACCOUNT = re.compile(
     r"[^\d\n]{0,24}?((?:[A-Z]{2})?\d(?:[ \-./]{0,2}\d){5,27}(?:-?[\dxX])?)(?![\w])",
     re.IGNORECASE,
 )
-_PLAIN_RU_ACCOUNT = re.compile(r"(?<!\d)(?:40[58]\d{2}|407\d\d|30[12]\d\d|423\d\d|455\d\d)[ ]?(?:\d[ ]?){14}\d(?!\d)")
+_PLAIN_RU_ACCOUNT = re.compile(
+    r"(?<!\d)(?:40[58]\d{2}|407\d\d|30[12]\d\d|423\d\d|455\d\d)[ ]?(?:\d[ ]?){14}\d(?!\d)|(?<![\d+])\d\d(?: \d{4}){6}(?![ ]?\d)"
+)
 _SORT_CODE = re.compile(r"(?:sort(?: ?code)?)\D{0,6}(\d\d[- ]?\d\d[- ]?\d\d)(?!\d)", re.IGNORECASE)
 _ACC_DIGITS = re.compile(r"(?<!\d)(\d{8}|\d{10,20})(?!\d)")
 
@@ -98,7 +112,11 @@ class ChatCardRecognizer(ChatRecognizer):
             code = _SHORT_PIN.search(norm, at, at + 14)
             if code:
                 yield Hit(code.start(1), code.end(1), Entity.PIN, 0.8, "card.cvv")
-        if view.wake & (Wake.BANK | Wake.CJK):
+        if view.wake & (Wake.BANK | Wake.CJK | Wake.CODE):
+            if last_end < 0 and _CVV_WORD.search(norm):
+                expiry = _EXPIRY.search(norm)
+                if expiry:
+                    yield Hit(expiry.start(), expiry.end(), Entity.CARD_EXPIRY, 0.7, "card.expiry")
             for named in _EXPIRY_NAMED.finditer(norm):
                 if _CARD_WORD.search(norm) or last_end >= 0:
                     yield Hit(named.start(1), named.end(1), Entity.CARD_EXPIRY, 0.7, "card.expiry-named")
@@ -121,7 +139,7 @@ class ChatCardRecognizer(ChatRecognizer):
         if raw.isdigit():
             if len(digits) == 16:
                 return luhn(digits) or has_word or digits[0] in "245"
-            return 13 <= len(digits) <= 19 and (luhn(digits) and has_word or has_word and len(digits) >= 15)
+            return 13 <= len(digits) <= 19 and ((luhn(digits) and has_word) or (has_word and len(digits) >= 15))
         if _GROUPED.fullmatch(raw):
             return has_word or len(digits) >= 15 or luhn(digits)
         return len(digits) in (15, 16, 17, 18, 19) and (has_word or luhn(digits))
@@ -147,7 +165,11 @@ class ChatBankRecognizer(ChatRecognizer):
                     yield Hit(other.start(1), other.end(1), Entity.BANK_ACCOUNT, 0.8, "account.named")
             for match in _ACCOUNT.finditer(norm):
                 n_digits = sum(c.isdigit() for c in match[1])
-                if n_digits >= 6 and not re.fullmatch(r"\d{1,3}(?: \d{3})+", match[1]) and not re.match(r"\s*(?:руб|₽|р\b|\$|€|zł|tl|usd|eur)", norm[match.end(1) :]):
+                if (
+                    n_digits >= 6
+                    and not re.fullmatch(r"\d{1,3}(?: \d{3})+", match[1])
+                    and not re.match(r"\s*(?:руб|₽|р\b|\$|€|zł|tl|usd|eur)", norm[match.end(1) :])
+                ):
                     yield Hit(match.start(1), match.end(1), Entity.BANK_ACCOUNT, 0.75, "account.named")
 
     def _iban(self, norm: str, match: re.Match[str]) -> Iterator[Hit]:
@@ -183,9 +205,9 @@ class ChatWalletRecognizer(ChatRecognizer):
         for match in _WALLET.finditer(view.norm):
             kind = match.lastgroup or ""
             value = match[0]
-            if kind in ("btc", "ltc", "xrp", "sol", "doge", "zec", "tron"):
-                if not any(c.isdigit() for c in value[1:]) or not any(c.isupper() for c in value) or not any(c.islower() for c in value):
-                    continue
-            if kind in ("bch",) and sum(c.isdigit() for c in value) < 4:
+            is_mixed = re.search(r"\d", value[1:]) and re.search("[A-Z]", value) and re.search("[a-z]", value)
+            if kind in ("btc", "ltc", "xrp", "sol", "doge", "zec", "tron") and not is_mixed:
+                continue
+            if kind == "bch" and sum(c.isdigit() for c in value) < 4:
                 continue
             yield Hit(match.start(), match.end(), Entity.CRYPTO_WALLET, 0.97, f"wallet.{kind}")

@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import Any
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
 from clone.prepare.pii.types import ContactChoice, Entity, KnownPerson
-from clone.prepare.pii.view import View, lower
-from clone.prepare.pii.words import TRIGGERS, Wake, name_lines
+from clone.prepare.pii.view import View, lower, unaccent
+from clone.prepare.pii.words import Wake, name_lines
 
 CASES = ("nom", "gen", "dat", "acc", "ins", "pre", "voc")
 
@@ -45,7 +46,11 @@ def decline(name: str, gender: str, language: str = "ru", *, is_surname: bool = 
     n, last = name, name[-1]
     uk = language == "uk"
     forms = dict.fromkeys(CASES, n)
-    if is_surname and n.endswith(("ский", "цкий", "ской", "ый", "ий")) and n.endswith(("ский", "цкий", "ской", "ный", "лый", "рый", "дый", "тый")):
+    if (
+        is_surname
+        and n.endswith(("ский", "цкий", "ской", "ый", "ий"))
+        and n.endswith(("ский", "цкий", "ской", "ный", "лый", "рый", "дый", "тый"))
+    ):
         stem = n[:-2]
         ending = ("ого", "ому", "ого", "ым" if n.endswith("ый") else "им", "ом")
         forms.update(zip(CASES[1:6], (stem + e for e in ending), strict=True))
@@ -67,7 +72,14 @@ def decline(name: str, gender: str, language: str = "ru", *, is_surname: bool = 
         gen = "и" if uk or stem[-1:] in _VELAR else "ы"
         if uk:
             dative = {"г": "з", "к": "ц", "х": "с"}.get(stem[-1:], stem[-1:])
-            forms.update(gen=stem + "и", dat=stem[:-1] + dative + "і", acc=stem + "у", ins=stem + "ою", pre=stem[:-1] + dative + "і", voc=stem + "о")
+            forms.update(
+                gen=stem + "и",
+                dat=stem[:-1] + dative + "і",
+                acc=stem + "у",
+                ins=stem + "ою",
+                pre=stem[:-1] + dative + "і",
+                voc=stem + "о",
+            )
         else:
             ins = "ей" if stem[-1:] in "жшчщц" else "ой"
             forms.update(gen=stem + gen, dat=stem + "е", acc=stem + "у", ins=stem + ins, pre=stem + "е", voc=stem)
@@ -87,22 +99,45 @@ def decline(name: str, gender: str, language: str = "ru", *, is_surname: bool = 
     elif last == "й":
         stem = n[:-1]
         pre = "и" if n.endswith("ий") else "е"
-        forms.update(gen=stem + "я", dat=stem + "ю", acc=stem + "я", ins=stem + ("єм" if uk else "ем"), pre=stem + ("ї" if uk else pre), voc=stem + "ю" if uk else n)
+        forms.update(
+            gen=stem + "я",
+            dat=stem + "ю",
+            acc=stem + "я",
+            ins=stem + ("єм" if uk else "ем"),
+            pre=stem + ("ї" if uk else pre),
+            voc=stem + "ю" if uk else n,
+        )
     elif last == "ь":
         stem = n[:-1]
         if n == "лев":
             stem = "льв"
-        forms.update(gen=stem + "я", dat=stem + "ю", acc=stem + "я", ins=stem + "ем", pre=stem + ("і" if uk else "е"), voc=stem + "ю" if uk else n)
+        forms.update(
+            gen=stem + "я",
+            dat=stem + "ю",
+            acc=stem + "я",
+            ins=stem + "ем",
+            pre=stem + ("і" if uk else "е"),
+            voc=stem + "ю" if uk else n,
+        )
     elif last == "о" and uk:
         stem = n[:-1]
-        forms.update(gen=stem + "а", dat=stem + "ові", acc=stem + "а", ins=stem + "ом", pre=stem + "ові", voc=stem + "е")
+        forms.update(
+            gen=stem + "а", dat=stem + "ові", acc=stem + "а", ins=stem + "ом", pre=stem + "ові", voc=stem + "е"
+        )
     elif last not in "оуиэюеыі":
         stem = _FLEETING.get(n, n)
         if n.endswith(("ек", "ок")) and n not in _FLEETING and len(n) > 3 and n not in ("марек",):
             stem = n[:-2] + ("ьк" if n[-2] == "е" and n[-3] in "рнл" else "к")
         is_adjectival = is_surname and n.endswith(("ов", "ев", "ин", "ын"))
         ins = "ым" if is_adjectival else "ем" if stem[-1:] in "жшчщц" else "ом"
-        forms.update(gen=stem + "а", dat=stem + ("ові" if uk else "у"), acc=stem + "а", ins=stem + ins, pre=stem + ("ові" if uk else "е"), voc=stem + "е" if uk else n)
+        forms.update(
+            gen=stem + "а",
+            dat=stem + ("ові" if uk else "у"),
+            acc=stem + "а",
+            ins=stem + ins,
+            pre=stem + ("ові" if uk else "е"),
+            voc=stem + "е" if uk else n,
+        )
     return forms
 
 
@@ -110,40 +145,1243 @@ _FLEETING = {"павел": "павл", "лев": "льв", "петр": "петр
 
 # Words first: these are names only where something says so.
 AMBIGUOUS = frozenset(
-    """
-    вера веру вере верой веры надежда надежду надежде надежды надеждой любовь любви любовью роман романа романе роману романом слава славу славе славы славой лев льва льву марк марка марку марки марке света свете
-    роза розу розе розы розой мила мило милу миле милы поля поле полю рая рай рае раю роз пол паш маш вали валю вале валь валя варя вари варю варе варь галя галь тома томе тому томы том ника ники нику нике ник лара лары
-    злата ада майя майю майе мая лада ладу лады ладе ладой давид влад сеня дина арс адам серж крис тина дан дань дани даню дане клим лика лен лень лени ленька олька ира ире ир ань ан толя толи толь толе толю гена гене гены ген
-    вика вики вику вике виталь паши пашу паше вован коль коля коли колю коле юр юль юля юли петь пети пете вась вася саш миш дим леш тань оль ев жень лер кать люд люсь нат ната наты нат саша кир кира киры кире киру мир мирра марат арман аврора
-    макс максе мах стас зоя зое злата ев ева еву еве евы софа софу софе софы геля гели гелю ася эля соня соню соне сони сон жора серый маруся назар захар тихон богдан герман феликс платон мотя лиля лили роза лукас маня мани маню мане игнат лука луки луку луке
-    нина паша сема мити мите митю митя диана леля боря бори борю боре борь тося тоня тони тоню тоне тонь шура шуру шуры костя кости костю косте коста костей жека ромка рома рому роме ромы ром дина зина дины регина яна ян яне аида
-    віра віру віри вірою вірі надія надію надії надією любов любові роман рома богдана злата соля солі лука соломія
-    rose mark will grace hope joy may june april summer bill rob sue pat drew chase art dick ray gene dean frank grant max angel faith dawn eve iris ivy jade lily daisy ruby pearl olive violet heather robin carol sky paris
-    victoria georgia virginia florence austin dallas madison chelsea brooklyn charlotte sydney jordan chad israel kenya india china asia lourdes jack jean dan don ron von van van den al ed jo em dee kay jan val nat lou gay guy
-    norm peter earl duke king prince rich rusty sandy sunny candy honey crystal amber autumn destiny trinity serenity harmony melody cash page paige reed reid dale glen cliff brook brooks heath forest rocky stone wade lane miles skip
-    buddy chip chuck dash hunter mason taylor parker carter cooper cody colt dakota angel jasmine ginger rosemary sage holly hazel penny piper star stella mercy patience prudence constance honor bliss cherry clementine coral
-    ali an ann ana anh bo ben bob di fe ham hank harry jay jimmy john johnny josh kim kit lane lee leo lance les liberty lux mac major mai man marina mary matt mel mia mike mo nick nova ora otto pam peg pip polly poppy
-    ra red rex roman roy rod sam sally sol sonny stan ted terry tim tina tom toni tony tori trace tracy trip vi vic wally walter warren wendy win woody alma america angle april bella beau blaze blue bonnie brandy bunny cat carol charity cherish china
-    dolly domino echo eden ever field fawn fern flora fox gem gray grey guy happy haven ida ignite ink io iron jet journey jewel justice kale kid lark laurel legend love luck lucky mackenzie magic maria marine marsh marshal memory merry misty
-    moon nadir nelly noble noel ocean opal orion paz peace petal pet phoenix pink poet prairie princess queen rain raven ray remember rhyme rio river robin rome rory royal rush sailor saint salt season shadow shell shy silver skye sonnet spike spring
-    storm sultan sun sweet tab tanner tempest temple tiger time tiny trend tree true turk turner unity vera venus vision vivid walker wave west wilder willow winter wolf wren york young zen zion
-    luz sol mar paz cruz rosa blanca pilar dolores consuelo mercedes angel santos domingo rey reyes leon león sierra bruno dulce flor clara alba luna estrella gloria esperanza soledad concha carmen rosario amparo socorro remedios milagros
-    prudencia linda nieves fe caridad victoria salvador inocencia pastor plácido justo justa bella bello fidel franco germán marino máximo modesto ale vale fer dani nando mari cami caro flor isa juli lu gabi bea cris nati tere memo lalo rafa max pau noa
-    serena gioia bianca marina viola luce stella fiore vita mari ale vale fede manu simo ele ari bene cri gio dani dino pia santa santo fortuna italo costante felice chiara chiari perla gemma alba grazia pace oro marzia sole aurora rosa nico leo teo enzo ettore pace
-    marina bela lu ju gu pri cris vini rita clara vitória luz graça rosa glória bento benedita edu dudu davi mila pati gui ti tó dri fê lê rê deb bê quim zé xico rui beto digo nando chico carol
-    rose pierre jean marin claire blanche aimé aimee désiré désirée prudence fleur olive jade ambre perle reine constant juste clément vivien max luce romain lou nico gui eva tom prune cerise aurore océane lilas marguerite france martin julie paul
-    ole till mai rose heide wolf ernst mark frank wonne engel linde heike uwe ute pia jule max marin sommer winter ella ida lea leo tim jan uli lotte resi toni bine maja uta
-    can deniz umut barış bariş yağmur bahar güneş su nur ışık ege ela ece savaş devrim çiçek gül gonca ipek inci hayat sevgi sevda arzu dilek duygu gönül bulut çınar toprak irmak ırmak derya ilkay melek kader pınar onur uğur ufuk cihan özgür erdem zafer engin taner
-    yavuz yılmaz doğan veli salih emre emir metin kaan burak ali sultan sibel filiz aslı eren mine selin demet bora mert ada defne nihat yeliz emel hilal cem beste seda eda orhan kadir halil can ayten alper şahin caner sevim duru eser ezgi
-    ola ala ela iza asia jan kuba adam adi leon igor marek domino ula ula gosia maja zuza hanka wera olek mati miki jola aga natka roman lena seba antek oliwka
-    an anh bình chi chí đức dung dũng hà hải hạnh hậu hiền hiếu hoa hòa hồng hùng huy lan linh long mai minh nam nga ngọc nhung phúc phương quang sơn tâm thảo thu thúy trang trung tuấn tú vân vi vy yến duy đạt khoa khánh kiên lâm my mỹ như nhi thanh thắng
-    son sơ du da de la le el al do no si se me te be ha he in on at to up so my us am ir sea van von der den das los las del dos uma
-    """.split()
+    [
+        "вера",
+        "веру",
+        "вере",
+        "верой",
+        "веры",
+        "надежда",
+        "надежду",
+        "надежде",
+        "надежды",
+        "надеждой",
+        "любовь",
+        "любви",
+        "любовью",
+        "роман",
+        "романа",
+        "романе",
+        "роману",
+        "романом",
+        "слава",
+        "славу",
+        "славе",
+        "славы",
+        "славой",
+        "лев",
+        "льва",
+        "льву",
+        "марк",
+        "марка",
+        "марку",
+        "марки",
+        "марке",
+        "света",
+        "свете",
+        "роза",
+        "розу",
+        "розе",
+        "розы",
+        "розой",
+        "мила",
+        "мило",
+        "милу",
+        "миле",
+        "милы",
+        "поля",
+        "поле",
+        "полю",
+        "рая",
+        "рай",
+        "рае",
+        "раю",
+        "роз",
+        "пол",
+        "паш",
+        "маш",
+        "вали",
+        "валю",
+        "вале",
+        "валь",
+        "валя",
+        "варя",
+        "вари",
+        "варю",
+        "варе",
+        "варь",
+        "галя",
+        "галь",
+        "тома",
+        "томе",
+        "тому",
+        "томы",
+        "том",
+        "ника",
+        "ники",
+        "нику",
+        "нике",
+        "ник",
+        "лара",
+        "лары",
+        "злата",
+        "ада",
+        "майя",
+        "майю",
+        "майе",
+        "мая",
+        "лада",
+        "ладу",
+        "лады",
+        "ладе",
+        "ладой",
+        "давид",
+        "влад",
+        "сеня",
+        "дина",
+        "арс",
+        "адам",
+        "серж",
+        "крис",
+        "тина",
+        "дан",
+        "дань",
+        "дани",
+        "даню",
+        "дане",
+        "клим",
+        "лика",
+        "лен",
+        "лень",
+        "лени",
+        "ленька",
+        "олька",
+        "ира",
+        "ире",
+        "ир",
+        "ань",
+        "ан",
+        "толя",
+        "толи",
+        "толь",
+        "толе",
+        "толю",
+        "гена",
+        "гене",
+        "гены",
+        "ген",
+        "вика",
+        "вики",
+        "вику",
+        "вике",
+        "виталь",
+        "паши",
+        "пашу",
+        "паше",
+        "вован",
+        "коль",
+        "коля",
+        "коли",
+        "колю",
+        "коле",
+        "юр",
+        "юль",
+        "юля",
+        "юли",
+        "петь",
+        "пети",
+        "пете",
+        "вась",
+        "вася",
+        "саш",
+        "миш",
+        "дим",
+        "леш",
+        "тань",
+        "оль",
+        "ев",
+        "жень",
+        "лер",
+        "кать",
+        "люд",
+        "люсь",
+        "нат",
+        "ната",
+        "наты",
+        "нат",
+        "саша",
+        "кир",
+        "кира",
+        "киры",
+        "кире",
+        "киру",
+        "мир",
+        "мирра",
+        "марат",
+        "арман",
+        "аврора",
+        "макс",
+        "максе",
+        "мах",
+        "стас",
+        "зоя",
+        "зое",
+        "злата",
+        "ев",
+        "ева",
+        "еву",
+        "еве",
+        "евы",
+        "софа",
+        "софу",
+        "софе",
+        "софы",
+        "геля",
+        "гели",
+        "гелю",
+        "ася",
+        "эля",
+        "соня",
+        "соню",
+        "соне",
+        "сони",
+        "сон",
+        "жора",
+        "серый",
+        "маруся",
+        "назар",
+        "захар",
+        "тихон",
+        "богдан",
+        "герман",
+        "феликс",
+        "платон",
+        "мотя",
+        "лиля",
+        "лили",
+        "роза",
+        "лукас",
+        "маня",
+        "мани",
+        "маню",
+        "мане",
+        "игнат",
+        "лука",
+        "луки",
+        "луку",
+        "луке",
+        "нина",
+        "паша",
+        "сема",
+        "мити",
+        "мите",
+        "митю",
+        "митя",
+        "диана",
+        "леля",
+        "боря",
+        "бори",
+        "борю",
+        "боре",
+        "борь",
+        "тося",
+        "тоня",
+        "тони",
+        "тоню",
+        "тоне",
+        "тонь",
+        "шура",
+        "шуру",
+        "шуры",
+        "костя",
+        "кости",
+        "костю",
+        "косте",
+        "коста",
+        "костей",
+        "жека",
+        "ромка",
+        "рома",
+        "рому",
+        "роме",
+        "ромы",
+        "ром",
+        "дина",
+        "зина",
+        "дины",
+        "регина",
+        "яна",
+        "ян",
+        "яне",
+        "аида",
+        "віра",
+        "віру",
+        "віри",
+        "вірою",
+        "вірі",
+        "надія",
+        "надію",
+        "надії",
+        "надією",
+        "любов",
+        "любові",
+        "роман",
+        "рома",
+        "богдана",
+        "злата",
+        "соля",
+        "солі",
+        "лука",
+        "соломія",
+        "rose",
+        "mark",
+        "will",
+        "grace",
+        "hope",
+        "joy",
+        "may",
+        "june",
+        "april",
+        "summer",
+        "bill",
+        "rob",
+        "sue",
+        "pat",
+        "drew",
+        "chase",
+        "art",
+        "dick",
+        "ray",
+        "gene",
+        "dean",
+        "frank",
+        "grant",
+        "max",
+        "angel",
+        "faith",
+        "dawn",
+        "eve",
+        "iris",
+        "ivy",
+        "jade",
+        "lily",
+        "daisy",
+        "ruby",
+        "pearl",
+        "olive",
+        "violet",
+        "heather",
+        "robin",
+        "carol",
+        "sky",
+        "paris",
+        "victoria",
+        "georgia",
+        "virginia",
+        "florence",
+        "austin",
+        "dallas",
+        "madison",
+        "chelsea",
+        "brooklyn",
+        "charlotte",
+        "sydney",
+        "jordan",
+        "chad",
+        "israel",
+        "kenya",
+        "india",
+        "china",
+        "asia",
+        "lourdes",
+        "jack",
+        "jean",
+        "dan",
+        "don",
+        "ron",
+        "von",
+        "van",
+        "van",
+        "den",
+        "al",
+        "ed",
+        "jo",
+        "em",
+        "dee",
+        "kay",
+        "jan",
+        "val",
+        "nat",
+        "lou",
+        "gay",
+        "guy",
+        "norm",
+        "peter",
+        "earl",
+        "duke",
+        "king",
+        "prince",
+        "rich",
+        "rusty",
+        "sandy",
+        "sunny",
+        "candy",
+        "honey",
+        "crystal",
+        "amber",
+        "autumn",
+        "destiny",
+        "trinity",
+        "serenity",
+        "harmony",
+        "melody",
+        "cash",
+        "page",
+        "paige",
+        "reed",
+        "reid",
+        "dale",
+        "glen",
+        "cliff",
+        "brook",
+        "brooks",
+        "heath",
+        "forest",
+        "rocky",
+        "stone",
+        "wade",
+        "lane",
+        "miles",
+        "skip",
+        "buddy",
+        "chip",
+        "chuck",
+        "dash",
+        "hunter",
+        "mason",
+        "taylor",
+        "parker",
+        "carter",
+        "cooper",
+        "cody",
+        "colt",
+        "dakota",
+        "angel",
+        "jasmine",
+        "ginger",
+        "rosemary",
+        "sage",
+        "holly",
+        "hazel",
+        "penny",
+        "piper",
+        "star",
+        "stella",
+        "mercy",
+        "patience",
+        "prudence",
+        "constance",
+        "honor",
+        "bliss",
+        "cherry",
+        "clementine",
+        "coral",
+        "ali",
+        "an",
+        "ann",
+        "ana",
+        "anh",
+        "bo",
+        "ben",
+        "bob",
+        "di",
+        "fe",
+        "ham",
+        "hank",
+        "harry",
+        "jay",
+        "jimmy",
+        "john",
+        "johnny",
+        "josh",
+        "kim",
+        "kit",
+        "lane",
+        "lee",
+        "leo",
+        "lance",
+        "les",
+        "liberty",
+        "lux",
+        "mac",
+        "major",
+        "mai",
+        "man",
+        "marina",
+        "mary",
+        "matt",
+        "mel",
+        "mia",
+        "mike",
+        "mo",
+        "nick",
+        "nova",
+        "ora",
+        "otto",
+        "pam",
+        "peg",
+        "pip",
+        "polly",
+        "poppy",
+        "ra",
+        "red",
+        "rex",
+        "roman",
+        "roy",
+        "rod",
+        "sam",
+        "sally",
+        "sol",
+        "sonny",
+        "stan",
+        "ted",
+        "terry",
+        "tim",
+        "tina",
+        "tom",
+        "toni",
+        "tony",
+        "tori",
+        "trace",
+        "tracy",
+        "trip",
+        "vi",
+        "vic",
+        "wally",
+        "walter",
+        "warren",
+        "wendy",
+        "win",
+        "woody",
+        "alma",
+        "america",
+        "angle",
+        "april",
+        "bella",
+        "beau",
+        "blaze",
+        "blue",
+        "bonnie",
+        "brandy",
+        "bunny",
+        "cat",
+        "carol",
+        "charity",
+        "cherish",
+        "china",
+        "dolly",
+        "domino",
+        "echo",
+        "eden",
+        "ever",
+        "field",
+        "fawn",
+        "fern",
+        "flora",
+        "fox",
+        "gem",
+        "gray",
+        "grey",
+        "guy",
+        "happy",
+        "haven",
+        "ida",
+        "ignite",
+        "ink",
+        "io",
+        "iron",
+        "jet",
+        "journey",
+        "jewel",
+        "justice",
+        "kale",
+        "kid",
+        "lark",
+        "laurel",
+        "legend",
+        "love",
+        "luck",
+        "lucky",
+        "mackenzie",
+        "magic",
+        "maria",
+        "marine",
+        "marsh",
+        "marshal",
+        "memory",
+        "merry",
+        "misty",
+        "moon",
+        "nadir",
+        "nelly",
+        "noble",
+        "noel",
+        "ocean",
+        "opal",
+        "orion",
+        "paz",
+        "peace",
+        "petal",
+        "pet",
+        "phoenix",
+        "pink",
+        "poet",
+        "prairie",
+        "princess",
+        "queen",
+        "rain",
+        "raven",
+        "ray",
+        "remember",
+        "rhyme",
+        "rio",
+        "river",
+        "robin",
+        "rome",
+        "rory",
+        "royal",
+        "rush",
+        "sailor",
+        "saint",
+        "salt",
+        "season",
+        "shadow",
+        "shell",
+        "shy",
+        "silver",
+        "skye",
+        "sonnet",
+        "spike",
+        "spring",
+        "storm",
+        "sultan",
+        "sun",
+        "sweet",
+        "tab",
+        "tanner",
+        "tempest",
+        "temple",
+        "tiger",
+        "time",
+        "tiny",
+        "trend",
+        "tree",
+        "true",
+        "turk",
+        "turner",
+        "unity",
+        "vera",
+        "venus",
+        "vision",
+        "vivid",
+        "walker",
+        "wave",
+        "west",
+        "wilder",
+        "willow",
+        "winter",
+        "wolf",
+        "wren",
+        "york",
+        "young",
+        "zen",
+        "zion",
+        "luz",
+        "sol",
+        "mar",
+        "paz",
+        "cruz",
+        "rosa",
+        "blanca",
+        "pilar",
+        "dolores",
+        "consuelo",
+        "mercedes",
+        "angel",
+        "santos",
+        "domingo",
+        "rey",
+        "reyes",
+        "leon",
+        "león",
+        "sierra",
+        "bruno",
+        "dulce",
+        "flor",
+        "clara",
+        "alba",
+        "luna",
+        "estrella",
+        "gloria",
+        "esperanza",
+        "soledad",
+        "concha",
+        "carmen",
+        "rosario",
+        "amparo",
+        "socorro",
+        "remedios",
+        "milagros",
+        "prudencia",
+        "linda",
+        "nieves",
+        "fe",
+        "caridad",
+        "victoria",
+        "salvador",
+        "inocencia",
+        "pastor",
+        "plácido",
+        "justo",
+        "justa",
+        "bella",
+        "bello",
+        "fidel",
+        "franco",
+        "germán",
+        "marino",
+        "máximo",
+        "modesto",
+        "ale",
+        "vale",
+        "fer",
+        "dani",
+        "nando",
+        "mari",
+        "cami",
+        "caro",
+        "flor",
+        "isa",
+        "juli",
+        "lu",
+        "gabi",
+        "bea",
+        "cris",
+        "nati",
+        "tere",
+        "memo",
+        "lalo",
+        "rafa",
+        "max",
+        "pau",
+        "noa",
+        "serena",
+        "gioia",
+        "bianca",
+        "marina",
+        "viola",
+        "luce",
+        "stella",
+        "fiore",
+        "vita",
+        "mari",
+        "ale",
+        "vale",
+        "fede",
+        "manu",
+        "simo",
+        "ele",
+        "ari",
+        "bene",
+        "cri",
+        "gio",
+        "dani",
+        "dino",
+        "pia",
+        "santa",
+        "santo",
+        "fortuna",
+        "italo",
+        "costante",
+        "felice",
+        "chiara",
+        "chiari",
+        "perla",
+        "gemma",
+        "alba",
+        "grazia",
+        "pace",
+        "oro",
+        "marzia",
+        "sole",
+        "aurora",
+        "rosa",
+        "nico",
+        "leo",
+        "teo",
+        "enzo",
+        "ettore",
+        "pace",
+        "marina",
+        "bela",
+        "lu",
+        "ju",
+        "gu",
+        "pri",
+        "cris",
+        "vini",
+        "rita",
+        "clara",
+        "vitória",
+        "luz",
+        "graça",
+        "rosa",
+        "glória",
+        "bento",
+        "benedita",
+        "edu",
+        "dudu",
+        "davi",
+        "mila",
+        "pati",
+        "gui",
+        "ti",
+        "tó",
+        "dri",
+        "fê",
+        "lê",
+        "rê",
+        "deb",
+        "bê",
+        "quim",
+        "zé",
+        "xico",
+        "rui",
+        "beto",
+        "digo",
+        "nando",
+        "chico",
+        "carol",
+        "rose",
+        "pierre",
+        "jean",
+        "marin",
+        "claire",
+        "blanche",
+        "aimé",
+        "aimee",
+        "désiré",
+        "désirée",
+        "prudence",
+        "fleur",
+        "olive",
+        "jade",
+        "ambre",
+        "perle",
+        "reine",
+        "constant",
+        "juste",
+        "clément",
+        "vivien",
+        "max",
+        "luce",
+        "romain",
+        "lou",
+        "nico",
+        "gui",
+        "eva",
+        "tom",
+        "prune",
+        "cerise",
+        "aurore",
+        "océane",
+        "lilas",
+        "marguerite",
+        "france",
+        "martin",
+        "julie",
+        "paul",
+        "ole",
+        "till",
+        "mai",
+        "rose",
+        "heide",
+        "wolf",
+        "ernst",
+        "mark",
+        "frank",
+        "wonne",
+        "engel",
+        "linde",
+        "heike",
+        "uwe",
+        "ute",
+        "pia",
+        "jule",
+        "max",
+        "marin",
+        "sommer",
+        "winter",
+        "ella",
+        "ida",
+        "lea",
+        "leo",
+        "tim",
+        "jan",
+        "uli",
+        "lotte",
+        "resi",
+        "toni",
+        "bine",
+        "maja",
+        "uta",
+        "can",
+        "deniz",
+        "umut",
+        "barış",
+        "bariş",
+        "yağmur",
+        "bahar",
+        "güneş",
+        "su",
+        "nur",
+        "ışık",
+        "ege",
+        "ela",
+        "ece",
+        "savaş",
+        "devrim",
+        "çiçek",
+        "gül",
+        "gonca",
+        "ipek",
+        "inci",
+        "hayat",
+        "sevgi",
+        "sevda",
+        "arzu",
+        "dilek",
+        "duygu",
+        "gönül",
+        "bulut",
+        "çınar",
+        "toprak",
+        "irmak",
+        "ırmak",
+        "derya",
+        "ilkay",
+        "melek",
+        "kader",
+        "pınar",
+        "onur",
+        "uğur",
+        "ufuk",
+        "cihan",
+        "özgür",
+        "erdem",
+        "zafer",
+        "engin",
+        "taner",
+        "yavuz",
+        "yılmaz",
+        "doğan",
+        "veli",
+        "salih",
+        "emre",
+        "emir",
+        "metin",
+        "kaan",
+        "burak",
+        "ali",
+        "sultan",
+        "sibel",
+        "filiz",
+        "aslı",
+        "eren",
+        "mine",
+        "selin",
+        "demet",
+        "bora",
+        "mert",
+        "ada",
+        "defne",
+        "nihat",
+        "yeliz",
+        "emel",
+        "hilal",
+        "cem",
+        "beste",
+        "seda",
+        "eda",
+        "orhan",
+        "kadir",
+        "halil",
+        "can",
+        "ayten",
+        "alper",
+        "şahin",
+        "caner",
+        "sevim",
+        "duru",
+        "eser",
+        "ezgi",
+        "ola",
+        "ala",
+        "ela",
+        "iza",
+        "asia",
+        "jan",
+        "kuba",
+        "adam",
+        "adi",
+        "leon",
+        "igor",
+        "marek",
+        "domino",
+        "ula",
+        "ula",
+        "gosia",
+        "maja",
+        "zuza",
+        "hanka",
+        "wera",
+        "olek",
+        "mati",
+        "miki",
+        "jola",
+        "aga",
+        "natka",
+        "roman",
+        "lena",
+        "seba",
+        "antek",
+        "oliwka",
+        "an",
+        "anh",
+        "bình",
+        "chi",
+        "chí",
+        "đức",
+        "dung",
+        "dũng",
+        "hà",
+        "hải",
+        "hạnh",
+        "hậu",
+        "hiền",
+        "hiếu",
+        "hoa",
+        "hòa",
+        "hồng",
+        "hùng",
+        "huy",
+        "lan",
+        "linh",
+        "long",
+        "mai",
+        "minh",
+        "nam",
+        "nga",
+        "ngọc",
+        "nhung",
+        "phúc",
+        "phương",
+        "quang",
+        "sơn",
+        "tâm",
+        "thảo",
+        "thu",
+        "thúy",
+        "trang",
+        "trung",
+        "tuấn",
+        "tú",
+        "vân",
+        "vi",
+        "vy",
+        "yến",
+        "duy",
+        "đạt",
+        "khoa",
+        "khánh",
+        "kiên",
+        "lâm",
+        "my",
+        "mỹ",
+        "như",
+        "nhi",
+        "thanh",
+        "thắng",
+        "said",
+        "cal",
+        "edit",
+        "else",
+        "theres",
+        "loan",
+        "toto",
+        "jesus",
+        "unni",
+        "aya",
+        "tui",
+        "jos",
+        "milo",
+        "nia",
+        "sian",
+        "son",
+        "sơ",
+        "du",
+        "da",
+        "de",
+        "la",
+        "le",
+        "el",
+        "al",
+        "do",
+        "no",
+        "si",
+        "se",
+        "me",
+        "te",
+        "be",
+        "ha",
+        "he",
+        "in",
+        "on",
+        "at",
+        "to",
+        "up",
+        "so",
+        "my",
+        "us",
+        "am",
+        "ir",
+        "sea",
+        "van",
+        "von",
+        "der",
+        "den",
+        "das",
+        "los",
+        "las",
+        "del",
+        "dos",
+        "uma",
+    ]
+) - frozenset(
+    [
+        "john",
+        "mike",
+        "tom",
+        "tim",
+        "sam",
+        "ben",
+        "dan",
+        "josh",
+        "matt",
+        "ann",
+        "anna",
+        "kim",
+        "tina",
+        "tony",
+        "toni",
+        "wendy",
+        "walter",
+        "emma",
+        "mary",
+        "sally",
+        "harry",
+        "jimmy",
+        "johnny",
+        "terry",
+        "warren",
+        "tracy",
+        "gemma",
+        "uwe",
+        "ute",
+        "heike",
+        "gosia",
+        "zuza",
+        "hanka",
+        "olek",
+        "antek",
+        "oliwka",
+        "maja",
+        "jan",
+        "zé",
+        "bea",
+        "javi",
+        "nando",
+        "rafa",
+        "max",
+        "leo",
+        "enzo",
+        "chico",
+        "polly",
+        "penny",
+        "holly",
+        "marina",
+        "carol",
+        "chuck",
+        "hank",
+        "mel",
+        "mia",
+        "stan",
+        "ted",
+        "charlotte",
+        "julie",
+        "martin",
+        "claire",
+        "jules",
+        "manon",
+        "jean",
+        "johnny",
+        "ella",
+        "ida",
+        "lea",
+        "julia",
+        "elif",
+        "aslı",
+        "marek",
+        "igor",
+        "adam",
+        "jan",
+        "burak",
+        "kaan",
+        "emre",
+        "mert",
+        "orhan",
+        "kadir",
+        "halil",
+        "taner",
+        "salih",
+        "selin",
+        "filiz",
+        "yeliz",
+        "emel",
+        "cem",
+        "seda",
+        "alper",
+        "caner",
+        "nihat",
+        "sibel",
+        "ayten",
+        "ахмед",
+        "саша",
+        "макс",
+        "паша",
+        "костя",
+        "леша",
+        "сема",
+        "даня",
+        "дина",
+        "вика",
+        "юля",
+        "люда",
+        "наташа",
+    ]
 )
 
-_LATIN_TITLES = (
-    r"mr|mrs|ms|miss|mister|sir|dr|prof|aunt|auntie|uncle|cousin|señor|señora|sr|sra|don|doña|tío|tía|monsieur|madame|mme|mlle|m|tonton|tata|tante|oncle|herr|herrn|frau|onkel|senhor|senhora|seu|dona|tio|tia|signor|signora|sig|zio|zia|pan|pani|pana|panu|panem|panią|ciocia|wujek|bay|bayan|nonna|nonno|oma|opa|grandma|grandpa|abuela|abuelo|papy|mamie|avó|vovó|babcia|dziadek|dona|profe|doctor|docteur|doktor|dra"
-)
+_LATIN_TITLES = r"mr|mrs|ms|miss|mister|sir|dr|prof|aunt|auntie|uncle|cousin|señor|señora|sr|sra|don|doña|tío|tía|monsieur|madame|mme|mlle|m|tonton|tata|tante|oncle|herr|herrn|frau|onkel|senhor|senhora|seu|dona|tio|tia|signor|signora|sig|zio|zia|pan|pani|pana|panu|panem|panią|ciocia|wujek|bay|bayan|nonna|nonno|oma|opa|grandma|grandpa|abuela|abuelo|papy|mamie|avó|vovó|babcia|dziadek|dona|profe|doctor|docteur|doktor|dra"
 _CUE_BEFORE = re.compile(
     rf"(?<!\w)(?:{_LATIN_TITLES}|hi|hey|hello|yo|dear|ask|asked|asking|tell|told|call|called|calling|text|texted|message|meet|met|meeting|with|for|from|to|and|see|saw|seen|invite|invited|thank|thanks|thx|miss|love|hug|kiss|by|is|named|name is|name's|i'm|im|this is|it's|its|brother|sister|mum|mom|dad|friend|friends|husband|wife|son|daughter|girlfriend|boyfriend|bf|gf|boss|colleague|neighbou?r|roommate|teacher|cousin|uncle|aunt|partner|fiancée?|ex|buddy|mate|dating|married|"
     r"hola|con|para|de|a|y|llama|llamé|dile|preguntale|pregúntale|a ver si|hermano|hermana|amigo|amiga|novio|novia|prima|primo|soy|es|vi a|quedé con|"
@@ -155,6 +1393,238 @@ _CUE_BEFORE = re.compile(
     r"selam|ile|ve|için|abim|ablam|kardeşim|arkadaşım|kuzenim)[ ,:]{1,2}$",
     re.IGNORECASE,
 )
+_KIN_CUE = re.compile(
+    r"(?<!\w)(?:[Mm]r|[Mm]rs|[Mm]s|[Mm]iss|[Dd]r|[Pp]rof|name is|name's|named|my (?:brother|sister|friend|husband|wife|son|daughter|girlfriend|boyfriend|bf|gf|boss|colleague|neighbou?r|roommate|flatmate|cousin|uncle|aunt|ex|mate|partner|dad|mum|mom|nephew|niece)|(?:[Aa]unt|[Aa]untie|[Uu]ncle|[Cc]ousin|[Gg]randma|[Gg]randpa))[ ,:]{1,2}$"
+)
+_CAREFUL_CUE = re.compile(
+    _KIN_CUE.pattern[:-1]
+    + r"$|(?<!\w)(?:met|meet|ask|asked|tell|told|with|invite|invited|miss|[Ss]aw|seen|dating|married|marry|[Tt]his is|(?:^|[.?!] )(?:[Ii]s|[Ww]as|[Ww]here is|[Ww]here's|[Dd]id|[Dd]oes|[Hh]as|[Hh]ow'?s|[Hh]ow is)|brother|sister|friend|husband|wife|son|daughter|girlfriend|boyfriend|boss|neighbou?r|roommate|flatmate|and|called|from) $"
+)
+_LOWER_CUE = re.compile(
+    r"(?<!\w)(?:name is|name's|named|my (?:brother|sister|friend|husband|wife|son|daughter|girlfriend|boyfriend|bf|gf|boss|colleague|neighbou?r|roommate|flatmate|cousin|uncle|aunt|ex|partner)|met|ask|told|tell) $"
+)
+_HARD_WORDS = frozenset(
+    [
+        "can",
+        "deniz",
+        "may",
+        "will",
+        "mark",
+        "rose",
+        "joy",
+        "hope",
+        "grace",
+        "faith",
+        "dawn",
+        "june",
+        "april",
+        "sol",
+        "luz",
+        "mar",
+        "rosa",
+        "marina",
+        "viola",
+        "stella",
+        "luna",
+        "clara",
+        "blanca",
+        "cruz",
+        "paz",
+        "angel",
+        "mai",
+        "wolf",
+        "ernst",
+        "heide",
+        "sommer",
+        "winter",
+        "bahar",
+        "güneş",
+        "yağmur",
+        "barış",
+        "umut",
+        "savaş",
+        "su",
+        "hayat",
+        "sevgi",
+        "gül",
+        "róża",
+        "kuba",
+        "leon",
+        "mari",
+        "ella",
+        "una",
+    ]
+)
+_FOREIGN_WORDS = frozenset(
+    [
+        "el",
+        "los",
+        "las",
+        "que",
+        "para",
+        "por",
+        "una",
+        "mi",
+        "hola",
+        "gracias",
+        "hermano",
+        "hermana",
+        "prima",
+        "primo",
+        "dile",
+        "llama",
+        "llamó",
+        "habla",
+        "viene",
+        "soy",
+        "le",
+        "les",
+        "des",
+        "avec",
+        "chez",
+        "est",
+        "pas",
+        "une",
+        "mon",
+        "ma",
+        "dans",
+        "pour",
+        "qui",
+        "salut",
+        "merci",
+        "demande",
+        "appelé",
+        "vu",
+        "das",
+        "und",
+        "ist",
+        "nicht",
+        "mit",
+        "bei",
+        "ich",
+        "wir",
+        "auf",
+        "für",
+        "mein",
+        "meine",
+        "hat",
+        "kommt",
+        "frag",
+        "herr",
+        "frau",
+        "auch",
+        "war",
+        "com",
+        "uma",
+        "meu",
+        "minha",
+        "fala",
+        "falei",
+        "você",
+        "voce",
+        "ligou",
+        "amanhã",
+        "sumiu",
+        "irmã",
+        "irmão",
+        "il",
+        "gli",
+        "che",
+        "con",
+        "per",
+        "mia",
+        "mio",
+        "sono",
+        "della",
+        "parla",
+        "senti",
+        "ciao",
+        "arriva",
+        "sorella",
+        "fratello",
+        "stasera",
+        "nie",
+        "jest",
+        "się",
+        "dzwoniła",
+        "przyjdzie",
+        "spytaj",
+        "gadałem",
+        "już",
+        "brat",
+        "siostra",
+        "domu",
+        "ve",
+        "bir",
+        "bu",
+        "ile",
+        "aradı",
+        "geliyor",
+        "geldi",
+        "kuzenim",
+        "değil",
+        "teyze",
+        "abi",
+        "abla",
+        "anh",
+        "chị",
+        "em",
+        "với",
+        "cho",
+        "là",
+        "của",
+        "không",
+    ]
+)
+
+
+_WEAKLY_FOREIGN = frozenset(
+    [
+        "le",
+        "les",
+        "com",
+        "con",
+        "per",
+        "mi",
+        "no",
+        "una",
+        "mon",
+        "ma",
+        "das",
+        "war",
+        "es",
+        "il",
+        "du",
+        "che",
+        "est",
+        "pas",
+        "mit",
+        "bei",
+        "vu",
+        "des",
+        "oi",
+        "bir",
+        "bu",
+        "ve",
+        "z",
+        "anh",
+        "em",
+    ]
+)
+
+
+def is_english_or_unknown(view: View) -> bool:
+    """Return whether a message in Latin script is English, or gives no sign of another language."""
+    if view.lang and view.lang != "en":
+        return False
+    if not view.low.isascii() and re.search(
+        r"\w\w[à-öø-ÿąćęłńśźżğışőűčřšžů]|[à-öø-ÿąćęłńśźżğışőűčřšžů]\w\w|\w[à-öø-ÿąćęłńśźżğışőűčřšžů]\w", view.low
+    ):
+        return False
+    foreign = _FOREIGN_WORDS.intersection(view.words)
+    return len(foreign) < 2 and foreign <= _WEAKLY_FOREIGN
+
+
 _STRONG_CUE = re.compile(
     rf"(?<!\w)(?:{_LATIN_TITLES}|name is|name's|my name|i am|named|called|brother|sister|friend|husband|wife|son|daughter|girlfriend|boyfriend|bf|gf|boss|colleague|neighbou?r|roommate|cousin|uncle|aunt|hermano|hermana|amigo|amiga|novio|novia|primo|prima|frère|soeur|sœur|copain|copine|bruder|schwester|freund|freundin|irmão|irmã|namorado|namorada|fratello|sorella|amico|amica|brat|siostra|kolega|koleżanka|abim|ablam|kardeşim|arkadaşım|llama|llamo|appelle|heiße|heisse|chamo|chiamo|nazywam się|adım)[ ,:]{{1,2}}$",
     re.IGNORECASE,
@@ -164,31 +1634,483 @@ _CYR_CUE = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_START = re.compile(r"(?:^|[.!?…\n]\s*|^\W+)$")
-_PARTICLES = frozenset("de da do dos das del della di du van von der den le la los el al bin ibn mac ben san st o y e i".split())
-_CYR_SURNAME = re.compile(r"[а-яіїєґ]{2,}(?:ов|ев|ин|ын|ова|ева|ина|ына|ской|ский|цкий|ская|цкая|ской|ского|скому|ским|ском|скую|ых|их|ко|енко|чук|юк|ук|як|ян|янц|дзе|швили|ук|ець|ич|ович|евич|ский|ого|ову|еву|ину|овым|евым|иным|овой|евой|иной|ове|еве|ине|ські?й|ськ[аоу]\w{0,3}|цьк\w{1,4}|оглы|беков|баев|яка|чука|юка|янa|яну|ук[ау]|ена|ец|ко)")
-_CYR_PATRONYMIC = re.compile(r"[а-яіїєґ]{2,}(?:ович|евич|йович|ич|ыч|овна|евна|инична|ична|івна|ївна)(?:а|у|ем|ом|е|ы|ой|и|і|ою)?|[а-яіїєґ]{2,}(?:овны|евны|овне|евне|овну|евну|овной|евной|івни|івні|івну|івною)")
-_PATRONYMIC_ALONE = re.compile(r"(?:александр|алексе|анатол|андре|аркад|борис|васил|виктор|виталь|владимир|геннад|георг|григор|дмитри|евгень|иван|игор|константин|леонид|макар|максим|михал|михайл|михаил|никола|олег|павл|петр|палыч|роман|серге|степан|тимофе|федор|юрь|яковл|ильин|кузьм|валер|вячеслав|станислав|сан|пал)(?:ович|евич|ьевич|ич|ыч|ьич|овна|евна|ьевна|инична)(?:а|у|ем|ом|е|ы|ой)?|палыч\w?|саныч\w?|михалыч\w?|иваныч\w?|семеныч\w?|кузьмич\w?|ильич\w?|никитич\w?|степаныч\w?")
+_SENTENCE_END = re.compile(r"[.!?…\n]\W*$")
+_PARTICLES = frozenset(
+    [
+        "de",
+        "da",
+        "do",
+        "dos",
+        "das",
+        "del",
+        "della",
+        "di",
+        "du",
+        "van",
+        "von",
+        "der",
+        "den",
+        "le",
+        "la",
+        "los",
+        "el",
+        "al",
+        "bin",
+        "ibn",
+        "mac",
+        "ben",
+        "san",
+        "st",
+        "o",
+        "y",
+        "e",
+        "i",
+    ]
+)
+_CYR_SURNAME = re.compile(
+    r"[а-яіїєґ]{2,}(?:ов|ев|ин|ын|ова|ева|ина|ына|ской|ский|цкий|ская|цкая|ской|ского|скому|ским|ском|скую|ых|их|ко|енко|чук|юк|ук|як|ян|янц|дзе|швили|ук|ець|ич|ович|евич|ский|ого|ову|еву|ину|овым|евым|иным|овой|евой|иной|ове|еве|ине|ські?й|ськ[аоу]\w{0,3}|цьк\w{1,4}|оглы|беков|баев|яка|чука|юка|янa|яну|ук[ау]|ена|ец|ко)"
+)
+_CYR_PATRONYMIC = re.compile(
+    r"[а-яіїєґ]{2,}(?:ович|евич|йович|ич|ыч|овна|евна|инична|ична|івна|ївна)(?:а|у|ем|ом|е|ы|ой|и|і|ою)?|[а-яіїєґ]{2,}(?:овны|евны|овне|евне|овну|евну|овной|евной|івни|івні|івну|івною)"
+)
+_PATRONYMIC_STEMS = [
+    "александр",
+    "алексе",
+    "анатоль",
+    "андре",
+    "аркадь",
+    "борис",
+    "васильь",
+    "василь",
+    "виктор",
+    "виталь",
+    "владимир",
+    "геннадь",
+    "георг",
+    "григорь",
+    "дмитри",
+    "евгень",
+    "иван",
+    "игор",
+    "константин",
+    "леонид",
+    "макар",
+    "максим",
+    "михал",
+    "михайл",
+    "никола",
+    "олег",
+    "павл",
+    "петр",
+    "роман",
+    "серге",
+    "степан",
+    "тимофе",
+    "федор",
+    "юрь",
+    "яковл",
+    "ильин",
+    "кузьм",
+    "валерь",
+    "вячеслав",
+    "станислав",
+    "сан",
+    "пал",
+    "семен",
+    "никит",
+    "иль",
+    "арка",
+    "вад",
+    "руслан",
+    "тимур",
+    "ренат",
+    "рустам",
+    "магомед",
+    "ахмед",
+]
+
+
+@cache
+def patronymics() -> frozenset[str]:
+    """Return patronymics in all cases, the worn-down ones too (михалыч)."""
+    endings = [e + c for e in ("ович", "евич", "ич", "ыч") for c in ("", "а", "у", "ем", "е")]
+    endings += [e + c for e in ("овн", "евн", "иничн") for c in ("а", "ы", "е", "у", "ой")]
+    return frozenset(stem + ending for stem in _PATRONYMIC_STEMS for ending in endings)
+
+
 _NOT_SURNAME = frozenset(
-    """i i'm the a an and or but if is are was were will can could would should has have had do does did not no yes ok okay please thanks hi hey hello bye good happy merry
-    monday tuesday wednesday thursday friday saturday sunday january february march april may june july august september october november december christmas easter birthday new year
-    he she it we they you my your his her our their me him us them this that these those what when where who why how which there here then than so because with from for to of in on at by as up out off
-    lol haha mum mom dad mother father street st road rd avenue ave university college school hospital park lake mount river island beach hotel cup league stadium airport station prize award effect law theorem syndrome disease
-    says said told asked went got gave called texted wants needs likes loves also just now today tomorrow yesterday tonight back later still never always maybe sorry sure sms whatsapp facebook instagram
-    y e et und og i a el la los las un una que de del en con por para se lo le les il lo gli di da che è non per con der die das ist nicht mit von auf für bei und ich du er sie wir ihr el ella yo tú mi su te me nos
-    hola gracias bonjour merci salut danke hallo obrigado obrigada oi ciao grazie dzięki cześć merhaba selam evet hayır teşekkürler tamam bey hanım abi abla""".split()
+    [
+        "i",
+        "i'm",
+        "the",
+        "a",
+        "an",
+        "and",
+        "or",
+        "but",
+        "if",
+        "is",
+        "are",
+        "was",
+        "were",
+        "will",
+        "can",
+        "could",
+        "would",
+        "should",
+        "has",
+        "have",
+        "had",
+        "do",
+        "does",
+        "did",
+        "not",
+        "no",
+        "yes",
+        "ok",
+        "okay",
+        "please",
+        "thanks",
+        "hi",
+        "hey",
+        "hello",
+        "bye",
+        "good",
+        "happy",
+        "merry",
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+        "christmas",
+        "easter",
+        "birthday",
+        "new",
+        "year",
+        "he",
+        "she",
+        "it",
+        "we",
+        "they",
+        "you",
+        "my",
+        "your",
+        "his",
+        "her",
+        "our",
+        "their",
+        "me",
+        "him",
+        "us",
+        "them",
+        "this",
+        "that",
+        "these",
+        "those",
+        "what",
+        "when",
+        "where",
+        "who",
+        "why",
+        "how",
+        "which",
+        "there",
+        "here",
+        "then",
+        "than",
+        "so",
+        "because",
+        "with",
+        "from",
+        "for",
+        "to",
+        "of",
+        "in",
+        "on",
+        "at",
+        "by",
+        "as",
+        "up",
+        "out",
+        "off",
+        "lol",
+        "haha",
+        "mum",
+        "mom",
+        "dad",
+        "mother",
+        "father",
+        "street",
+        "st",
+        "road",
+        "rd",
+        "avenue",
+        "ave",
+        "university",
+        "college",
+        "school",
+        "hospital",
+        "park",
+        "lake",
+        "mount",
+        "river",
+        "island",
+        "beach",
+        "hotel",
+        "cup",
+        "league",
+        "stadium",
+        "airport",
+        "station",
+        "prize",
+        "award",
+        "effect",
+        "law",
+        "theorem",
+        "syndrome",
+        "disease",
+        "says",
+        "said",
+        "told",
+        "asked",
+        "went",
+        "got",
+        "gave",
+        "called",
+        "texted",
+        "wants",
+        "needs",
+        "likes",
+        "loves",
+        "also",
+        "just",
+        "now",
+        "today",
+        "tomorrow",
+        "yesterday",
+        "tonight",
+        "back",
+        "later",
+        "still",
+        "never",
+        "always",
+        "maybe",
+        "sorry",
+        "sure",
+        "sms",
+        "whatsapp",
+        "facebook",
+        "instagram",
+        "y",
+        "e",
+        "et",
+        "und",
+        "og",
+        "i",
+        "a",
+        "el",
+        "la",
+        "los",
+        "las",
+        "un",
+        "una",
+        "que",
+        "de",
+        "del",
+        "en",
+        "con",
+        "por",
+        "para",
+        "se",
+        "lo",
+        "le",
+        "les",
+        "il",
+        "lo",
+        "gli",
+        "di",
+        "da",
+        "che",
+        "è",
+        "non",
+        "per",
+        "con",
+        "der",
+        "die",
+        "das",
+        "ist",
+        "nicht",
+        "mit",
+        "von",
+        "auf",
+        "für",
+        "bei",
+        "und",
+        "ich",
+        "du",
+        "er",
+        "sie",
+        "wir",
+        "ihr",
+        "el",
+        "ella",
+        "yo",
+        "tú",
+        "mi",
+        "su",
+        "te",
+        "me",
+        "nos",
+        "hola",
+        "gracias",
+        "bonjour",
+        "merci",
+        "salut",
+        "danke",
+        "hallo",
+        "obrigado",
+        "obrigada",
+        "oi",
+        "ciao",
+        "grazie",
+        "dzięki",
+        "cześć",
+        "merhaba",
+        "selam",
+        "evet",
+        "hayır",
+        "teşekkürler",
+        "tamam",
+        "bey",
+        "hanım",
+        "abi",
+        "abla",
+    ]
 )
 _CYR_NOT_SURNAME = frozenset(
-    "я ты он она мы вы они и а но да нет в на с к у по за из от до про для что как где когда кто это то так вот уже еще ещё тут там здесь сегодня завтра вчера привет пока спасибо пожалуйста не ни или если тоже только все всё мне тебе ему ей нам вам им меня тебя его её ее нас вас их мой твой наш ваш один одна очень можно надо нужно хорошо плохо дома один давай ну короче просто россия москва вконтакте яндекс телеграм ютуб".split()
+    [
+        "я",
+        "ты",
+        "он",
+        "она",
+        "мы",
+        "вы",
+        "они",
+        "и",
+        "а",
+        "но",
+        "да",
+        "нет",
+        "в",
+        "на",
+        "с",
+        "к",
+        "у",
+        "по",
+        "за",
+        "из",
+        "от",
+        "до",
+        "про",
+        "для",
+        "что",
+        "как",
+        "где",
+        "когда",
+        "кто",
+        "это",
+        "то",
+        "так",
+        "вот",
+        "уже",
+        "еще",
+        "ещё",
+        "тут",
+        "там",
+        "здесь",
+        "сегодня",
+        "завтра",
+        "вчера",
+        "привет",
+        "пока",
+        "спасибо",
+        "пожалуйста",
+        "не",
+        "ни",
+        "или",
+        "если",
+        "тоже",
+        "только",
+        "все",
+        "всё",
+        "мне",
+        "тебе",
+        "ему",
+        "ей",
+        "нам",
+        "вам",
+        "им",
+        "меня",
+        "тебя",
+        "его",
+        "её",
+        "ее",
+        "нас",
+        "вас",
+        "их",
+        "мой",
+        "твой",
+        "наш",
+        "ваш",
+        "один",
+        "одна",
+        "очень",
+        "можно",
+        "надо",
+        "нужно",
+        "хорошо",
+        "плохо",
+        "дома",
+        "один",
+        "давай",
+        "ну",
+        "короче",
+        "просто",
+        "россия",
+        "москва",
+        "вконтакте",
+        "яндекс",
+        "телеграм",
+        "ютуб",
+    ]
 )
 _FAMOUS_AFTER = frozenset(
-    """street avenue road university stadium airport hospital prize award park square""".split()
+    ["street", "avenue", "road", "university", "stadium", "airport", "hospital", "prize", "award", "park", "square"]
 )
 _FAMOUS = re.compile(
-    r"(?:elon musk|donald trump|joe biden|barack obama|taylor swift|harry potter|steve jobs|bill gates|mark zuckerberg|jeff bezos|michael jackson|cristiano ronaldo|lionel messi|albert einstein|james bond|tom cruise|brad pitt|johnny depp|justin bieber|lady gaga|ed sheeran|kanye west|tom hardy|tom hanks|jack daniels?|johnnie walker|jim beam|ben & jerry|calvin klein|marc jacobs|hugo boss|louis vuitton|coco chanel|yves saint laurent|mercedes.benz|papa john|wendys|trader joe|uncle ben|don juan|santa claus|san francisco|san diego|santa (?:monica|barbara|cruz)|st\.? ?(?:john|peter|paul|patrick)|"
-    r"alexander platz|alexanderplatz|илон маск|владимир путин|пушкин\w*|толст\w+|достоевск\w+|чехов\w*|ленин\w*|сталин\w*|гарри поттер\w*|иван грозн\w+|анна каренин\w+|евгени\w+ онегин\w*|мария кюри|лионел\w* месси|криштиан\w+|майкл\w* джексон\w*|стив\w* джобс\w*|наташ\w+ ростов\w*|василис\w+ премудр\w+|иван[- ]чай|иван[- ]царевич\w*)",
+    r"(?:elon musk|donald trump|joe biden|barack obama|taylor swift|harry potter|steve jobs|bill gates|mark zuckerberg|jeff bezos|michael jackson|thomas edison|henry ford|theodore roosevelt|abraham lincol?n|jesus christ|christ jesus|martin luther(?: king)?|nelson mandela|dr\.? seuss|noah's ark|cristiano ronaldo|lionel messi|albert einstein|james bond|tom cruise|brad pitt|johnny depp|justin bieber|lady gaga|ed sheeran|kanye west|tom hardy|tom hanks|jack daniels?|johnnie walker|jim beam|ben & jerry|calvin klein|marc jacobs|hugo boss|louis vuitton|coco chanel|yves saint laurent|mercedes.benz|papa john|wendys|trader joe|uncle ben|don juan|santa claus|san francisco|san diego|santa (?:monica|barbara|cruz)|st\.? ?(?:john|peter|paul|patrick)|"
+    r"alexander platz|alexanderplatz|илон маск|дяд\w ф[её]дор\w*|владимир путин|пушкин\w*|толст\w+|достоевск\w+|чехов\w*|ленин\w*|сталин\w*|гарри поттер\w*|иван грозн\w+|анна каренин\w+|евгени\w+ онегин\w*|мария кюри|лионел\w* месси|криштиан\w+|майкл\w* джексон\w*|стив\w* джобс\w*|наташ\w+ ростов\w*|василис\w+ премудр\w+|иван[- ]чай|иван[- ]царевич\w*)",
     re.IGNORECASE,
 )
-_STREET_BEFORE = re.compile(r"(?:ул\.?|улиц\w+|проспект\w*|пр-т|пер\.|площад\w+|метро|станци\w+|бульвар\w*|переул\w+|наб\w*|м\.|calle|rue|avenida|via|rua|plaza|plac|ulica|ul\.|đường|phố|street|avenue|avenue|boulevard|piazza|praça|station|metro|santa|san|saint|são|sankt|st\.|hotel|café|bar)\s+$", re.IGNORECASE)
+_STREET_BEFORE = re.compile(
+    r"(?:ул\.?|улиц\w+|проспект\w*|пр-т|пер\.|площад\w+|метро|станци\w+|бульвар\w*|переул\w+|наб\w*|м\.|calle|rue|avenida|via|rua|plaza|plac|ulica|ul\.|đường|phố|street|avenue|avenue|boulevard|piazza|praça|station|metro|santa|san|saint|são|sankt|st\.|hotel|café|bar)\s+$",
+    re.IGNORECASE,
+)
 
 
 @cache
@@ -228,9 +2150,16 @@ def _polish(name: str) -> dict[str, str]:
     if name.endswith("a"):
         stem = name[:-1]
         soft = stem[-1:] in "ijl" or stem.endswith(("si", "zi", "ci", "ni"))
-        return {"gen": stem + ("i" if not stem.endswith("i") and (soft or stem[-1:] in "kg") else "" if stem.endswith("i") else "y"), "acc": stem + "ę", "ins": stem + "ą", "voc": stem + "o", "dat": (stem[:-1] + "ce" if stem.endswith("k") else stem + "ie")}
+        return {
+            "gen": stem
+            + ("i" if not stem.endswith("i") and (soft or stem[-1:] in "kg") else "" if stem.endswith("i") else "y"),
+            "acc": stem + "ę",
+            "ins": stem + "ą",
+            "voc": stem + "o",
+            "dat": (stem[:-1] + "ce" if stem.endswith("k") else stem + "ie"),
+        }
     if name.endswith("ek"):
-        stem = name[:-2] + "k"
+        stem = name[:-4] + "śk" if name.endswith("siek") else name[:-2] + "k"
         return {"gen": stem + "a", "dat": stem + "owi", "ins": stem + "iem", "voc": stem + "u"}
     if name.endswith(("y", "i", "o", "e")):
         return {}
@@ -252,20 +2181,101 @@ def surnames() -> frozenset[str]:
 _CJK_SURNAMES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪田任姜范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚张劉陳楊趙黃吳孫馬羅鄭謝韓馮蕭許鄧蘇盧蔣賈葉閻鐘譚鄒陸顧萬錢湯喬賀賴龔"
 _CJK_GIVEN = "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华玉兰红梅建国文辉宇浩然子轩涵梓欣怡雨佳俊豪思琪晓东海燕婷雪琳璐倩颖莹萍鹏飞鑫凯博晨阳睿哲志远天乐诗韵嘉慧美玲淑珍志强国庆春秋冬夏月星云峰波斌林森龙虎家豪振兴立德才福荣昌盛小大新一心如意安康宁瑞祥"
 _CJK_NAME = re.compile(
-    rf"(?P<full>(?:[{_CJK_SURNAMES}]|欧阳|司马|上官|诸葛)[{_CJK_GIVEN}]{{1,2}})(?=$|[^\u4e00-\u9fff]|的|说|是|在|和|跟|给|把|去|来|让|叫|找|说|问|也|都|会|要|有|了|今|明|昨|你|我|他|她|老师|先生|女士|小姐|阿姨|叔叔|医生|同学|经理|电话|手机|生日|家|吗|吧|呢|啊|打|请|收|到|,|，)"
+    rf"(?P<full>(?:[{_CJK_SURNAMES}]|欧阳|司马|上官|诸葛)[{_CJK_GIVEN}]{{1,2}})(?=$|[^\u4e00-\u9fff]|的|一|起|们|说|是|在|和|跟|给|把|去|来|让|叫|找|说|问|也|都|会|要|有|了|今|明|昨|你|我|他|她|老师|先生|女士|小姐|阿姨|叔叔|医生|同学|经理|电话|手机|生日|家|吗|吧|呢|啊|打|请|收|到|,|，)"
     rf"|(?P<short>(?:小|老|阿)[{_CJK_SURNAMES}{_CJK_GIVEN}])(?=$|[^\u4e00-\u9fff]|的|说|在|和|跟|给|去|来|让|找|问|也|会|要|今|明|昨|你|我|他|她|吗|吧|呢|啊|打|请|电话|生日)"
     rf"|(?P<titled>[{_CJK_SURNAMES}][\u4e00-\u9fff]{{0,2}})(?=老师|先生|女士|小姐|阿姨|叔叔|医生|同学|经理|总(?![是共结的会])|师傅|大爷|大妈)"
     rf"|(?:叫|我是|找|姓名[:：]?|联系人[:：]?|收件人[:：]?|名字是)(?P<called>[{_CJK_SURNAMES}][\u4e00-\u9fff]{{1,2}})(?=$|[^\u4e00-\u9fff]|的|吗|吧|啊|呢|说|在)"
 )
-_CJK_STOP = frozenset("小心 小时 小明天 老大 小康 小新 老家 老天 小雪 小雨 小金 小夏 小龙虾 大家 高兴 小美 小玉 老高 马云 周一 周二 周三 周四 周五 周六 周日 周末 金融 黄金 白天 石家 方明 张家 安宁 平安 高大 高新 万一 于是 任意 常德 文明 武德 易如 汤圆 江东 江海 海南 林海 田林 金星 金额 小家 老小 小月 何如 程大 高中 马上 白云 龙华 高明 杜康 高林".split())
+_CJK_STOP = frozenset(
+    [
+        "小心",
+        "小时",
+        "小明天",
+        "老大",
+        "小康",
+        "小新",
+        "老家",
+        "老天",
+        "小雪",
+        "小雨",
+        "小金",
+        "小夏",
+        "小龙虾",
+        "大家",
+        "高兴",
+        "小美",
+        "小玉",
+        "老高",
+        "马云",
+        "周一",
+        "周二",
+        "周三",
+        "周四",
+        "周五",
+        "周六",
+        "周日",
+        "周末",
+        "金融",
+        "黄金",
+        "白天",
+        "石家",
+        "方明",
+        "张家",
+        "安宁",
+        "平安",
+        "高大",
+        "高新",
+        "万一",
+        "于是",
+        "任意",
+        "常德",
+        "文明",
+        "武德",
+        "易如",
+        "汤圆",
+        "江东",
+        "江海",
+        "海南",
+        "林海",
+        "田林",
+        "金星",
+        "金额",
+        "小家",
+        "老小",
+        "小月",
+        "何如",
+        "程大",
+        "高中",
+        "马上",
+        "白云",
+        "龙华",
+        "高明",
+        "杜康",
+        "高林",
+    ]
+)
 _VI_HONORIFIC = re.compile(
     r"(?<!\w)(?:anh|chị|em|cô|chú|bác|ông|bà|bạn|thầy|cậu|dì|mợ|thím|bé|con|thằng|nhỏ|đứa|sếp|chồng|vợ|tên là|tên|mẹ|bố|ba|má|a|c|e)\s+(?P<n>[A-ZĐÁÀẢÃẠÂĂÊÔƠƯÍÌÝÚÙỦỨỪỬỮỰÓÒỎÕỌỐỒỔỖỘỚỜỞỠỢÉÈẺẼẸẾỀỂỄỆ][a-zà-ỹđ]+(?: [A-ZĐÁÀẢÃẠÂĂÊÔƠƯÍÌÝÚÙỦ][a-zà-ỹđ]+){0,3})(?!\w)"
 )
 _VI_GIVEN = "Anh|An|Bảo|Bình|Châu|Chi|Cường|Đạt|Đức|Dung|Dũng|Duy|Duyên|Dương|Giang|Hà|Hải|Hân|Hạnh|Hằng|Hậu|Hiền|Hiếu|Hoa|Hòa|Hoàng|Hồng|Huệ|Hùng|Hưng|Hương|Hường|Huy|Huyền|Khang|Khánh|Khoa|Khôi|Kiên|Kiệt|Lan|Lâm|Liên|Linh|Loan|Lộc|Long|Ly|Mai|Minh|My|Mỹ|Nam|Nga|Ngân|Nghĩa|Ngọc|Nguyên|Nhân|Nhi|Như|Nhung|Oanh|Phát|Phong|Phú|Phúc|Phước|Phương|Quân|Quang|Quốc|Quỳnh|Sơn|Tài|Tâm|Tân|Thái|Thắng|Thành|Thanh|Thảo|Thi|Thịnh|Thơ|Thu|Thư|Thủy|Thúy|Thùy|Tiên|Tiến|Toàn|Trâm|Trang|Trí|Trinh|Trọng|Trung|Trúc|Tú|Tuấn|Tùng|Tuyết|Uyên|Vân|Việt|Vinh|Vũ|Vy|Xuân|Yến|Ý"
-_VI_FULL = re.compile(r"(?<!\w)(?:Nguyễn|Trần|Lê|Phạm|Huỳnh|Hoàng|Phan|Vũ|Võ|Đặng|Bùi|Đỗ|Hồ|Ngô|Dương|Lý|Đinh|Trịnh|Mai|Đào|Đoàn|Lương|Nguyen|Tran|Pham|Huynh|Hoang|Dang|Bui)(?: (?:Thị|Văn|Đức|Hữu|Minh|Ngọc|Thanh|Quang|Xuân|Thi|Van))?(?: [A-ZĐÁÀẢÃẠÂĂÊÔƠƯÍÌÝÚÙỦỲ][a-zà-ỹđ]+){1,3}(?!\w)")
-_VI_LONE = re.compile(rf"(?<![\w])(?P<n>{_VI_GIVEN})(?![\w])(?=\s+(?:ơi|nè|nhé|nha|à|ạ|đi|ra|về|có|đang|bảo|nói|gọi|hỏi|nhắn|cho|với|rồi|chưa|bị|sẽ|làm|học|ở|mới|vừa|sinh|ăn|thích|mua|gửi)|[,!?.]|$)")
-_VI_CUE = re.compile(r"(?:với|cho|của|gặp|gọi|hỏi|nhắn|thấy|là|và|rủ|bảo|nhờ|từ|hộ|giúp|mời|mừng|sinh nhật|tên)\s+$", re.IGNORECASE)
-_VI_STREET = re.compile(r"(?:đường|phố|quận|phường|q\.|p\.|tp\.?|ngõ|hẻm|chợ|cầu|hồ|trường|công viên|bệnh viện|ga|số \d+|\d)\s*$", re.IGNORECASE)
+_VI_FULL = re.compile(
+    r"(?<!\w)(?:Nguyễn|Trần|Lê|Phạm|Huỳnh|Hoàng|Phan|Vũ|Võ|Đặng|Bùi|Đỗ|Hồ|Ngô|Dương|Lý|Đinh|Trịnh|Mai|Đào|Đoàn|Lương|Nguyen|Tran|Pham|Huynh|Hoang|Dang|Bui)(?: (?:Thị|Văn|Đức|Hữu|Minh|Ngọc|Thanh|Quang|Xuân|Thi|Van))?(?: [A-ZĐÁÀẢÃẠÂĂÊÔƠƯÍÌÝÚÙỦỲ][a-zà-ỹđ]+){1,3}(?!\w)"
+)
+_VI_LONE = re.compile(
+    rf"(?<![\w])(?P<n>{_VI_GIVEN})(?![\w])(?=\s+(?:ơi|nè|nhé|nha|à|ạ|đi|ra|về|có|đang|bảo|nói|gọi|hỏi|nhắn|cho|với|rồi|chưa|bị|sẽ|làm|học|ở|mới|vừa|sinh|ăn|thích|mua|gửi)|[,!?.]|$)"
+)
+_VI_CUE = re.compile(
+    r"(?:với|cho|của|gặp|gọi|hỏi|nhắn|thấy|là|và|rủ|bảo|nhờ|từ|hộ|giúp|mời|mừng|sinh nhật|tên)\s+$", re.IGNORECASE
+)
+_VI_STREET = re.compile(
+    r"(?:đường|phố|quận|phường|q\.|p\.|tp\.?|ngõ|hẻm|chợ|cầu|hồ|trường|công viên|bệnh viện|ga|số \d+|\d)\s*$",
+    re.IGNORECASE,
+)
+
+
+_AND = frozenset(
+    ["and", "&", "и", "y", "e", "et", "und", "i", "ve", "и", "та", "й", "con", "с", "with", "und", "avec", "mit"]
+)
 
 
 class ChatNameRecognizer(ChatRecognizer):
@@ -274,8 +2284,9 @@ class ChatNameRecognizer(ChatRecognizer):
     wake = Wake.NAME | Wake.TITLE | Wake.CJK
     entities = (Entity.PERSON,)
 
-    def __init__(self, people: Sequence[KnownPerson] = (), *, has_lists: bool = True) -> None:
+    def __init__(self, people: Sequence[KnownPerson] = (), *, has_lists: bool = True, is_careful: bool = True) -> None:
         super().__init__()
+        self._is_careful = is_careful
         self._known = known_forms(p for p in people if p.choice is not ContactChoice.ALLOW)
         self._allowed = known_forms(p for p in people if p.choice is ContactChoice.ALLOW)
         self._has_lists = has_lists
@@ -288,13 +2299,16 @@ class ChatNameRecognizer(ChatRecognizer):
             yield from self._vietnamese(norm)
         names = lexicon()
         spans: list[tuple[int, int]] | None = None
-        done = -1
+        done = -9
         is_loud = norm.isupper()
+        is_careful = self._is_careful and is_english_or_unknown(view)
         for i, word in enumerate(words):
             key = word.replace("ё", "е") if "ё" in word else word
             person = self._known.get(key)
             form = names.get(key) if self._has_lists and person is None else None
-            if person is None and form is None or i <= done or key in self._allowed:
+            if form is None and person is None and self._has_lists and not key.isascii() and key[0] < "\u0400":
+                form = names.get(unaccent(key))
+            if (person is None and form is None) or i <= done or key in self._allowed:
                 continue
             if spans is None:
                 spans = view.tokens_at
@@ -302,12 +2316,25 @@ class ChatNameRecognizer(ChatRecognizer):
                     return
             start, end = spans[i]
             is_capital = norm[start].isupper() and not is_loud
+            if (
+                person is None
+                and not is_capital
+                and key[0] < "\u0400"
+                and (is_loud or (is_careful and key not in _COMMONLY_NAMES))
+            ):
+                continue
             rule = ""
             if person is not None:
-                if key not in AMBIGUOUS and key not in TRIGGERS_BUT_NAMES or is_capital or self._is_cued(norm, start, end):
+                if (
+                    (key not in AMBIGUOUS and key not in TRIGGERS_BUT_NAMES)
+                    or is_capital
+                    or self._is_cued(norm, start, end)
+                ):
                     rule = "name.contact"
             elif form is not None:
-                rule = self._rule(norm, start, end, key, form, is_capital, view, words, spans, i)
+                rule = self._rule(norm, start, end, key, form, is_capital, view, words, spans, i, is_careful)
+            if not rule and form is not None and is_capital and i == done + 2 and words[i - 1] in _AND:
+                rule = "name.and"
             if rule:
                 first, last = self._extend(norm, words, spans, i, is_cyrillic=key[0] >= "\u0400")
                 done = last
@@ -315,54 +2342,140 @@ class ChatNameRecognizer(ChatRecognizer):
         if self._has_lists:
             yield from self._alone(view, names)
 
-    def _rule(self, norm: str, start: int, end: int, key: str, form: NameForm, is_capital: bool, view: View, words: list[str], spans: list[tuple[int, int]], i: int) -> str:
-        if _FAMOUS.search(norm) and any(m.start() <= start < m.end() for m in _FAMOUS.finditer(norm)) or _STREET_BEFORE.search(norm[:start][-16:]):
+    def _rule(
+        self,
+        norm: str,
+        start: int,
+        end: int,
+        key: str,
+        form: NameForm,
+        is_capital: bool,
+        view: View,
+        words: list[str],
+        spans: list[tuple[int, int]],
+        i: int,
+        is_careful: bool,
+    ) -> str:
+        if any(
+            m.start() <= start < m.end() for m in _FAMOUS.finditer(norm, max(0, start - 20), end + 20)
+        ) or _STREET_BEFORE.search(norm[:start][-16:]):
             return ""
-        if start and norm[start - 1] in "@#/_.-" and norm[start - 1 : start] != "-" or end < len(norm) and norm[end] in "@_/" or norm[end : end + 1] == "." and norm[end + 1 : end + 2].isalpha() and norm[end + 1 : end + 2].islower():
+        if (
+            (start and norm[start - 1] in "@#/_.-" and norm[start - 1 : start] != "-")
+            or (end < len(norm) and norm[end] in "@_/")
+            or (norm[end : end + 1] == "." and norm[end + 1 : end + 2].isalpha() and norm[end + 1 : end + 2].islower())
+        ):
             return ""
-        is_start = _SENTENCE_START.search(norm[:start]) is not None
+        is_start = _SENTENCE_START.search(norm[max(0, start - 12) : start]) is not None and (
+            start <= 12 or _SENTENCE_END.search(norm[:start]) is not None
+        )
         if key[0] >= "\u0400":
             if form.case == "voc":
-                is_called = bool(re.match(r"[,!]", norm[end:]) or re.search(r",\s*$", norm[:start]) and re.match(r"[\s,!?.]*$|[,!?]", norm[end:]))
-                return "name.called" if is_called and (is_capital or len(key) > 3) and key not in ("ром", "рай", "пол", "том") or is_capital and not is_start else ""
+                is_called = bool(
+                    re.match(r"[,!]", norm[end:])
+                    or (re.search(r",\s*$", norm[:start]) and re.match(r"[\s,!?.]*$|[,!?]", norm[end:]))
+                )
+                return (
+                    "name.called"
+                    if (is_called and (is_capital or len(key) > 3) and key not in ("ром", "рай", "пол", "том"))
+                    or (is_capital and not is_start)
+                    else ""
+                )
             if key not in AMBIGUOUS:
                 return "name.list"
-            if is_capital and (not is_start or self._has_neighbour(norm, words, spans, i) or norm[end : end + 1] == "," or len(words) == 1):
+            if is_capital and (
+                not is_start
+                or self._has_neighbour(norm, words, spans, i)
+                or norm[end : end + 1] == ","
+                or len(words) == 1
+            ):
                 return "name.list"
-            if not is_capital and form.case in ("nom", "gen", "dat", "ins", "acc") and (_CYR_CUE.search(norm[:start]) and form.base == key and key not in _NEVER_LOWER or self._has_neighbour(norm, words, spans, i)):
+            if (
+                not is_capital
+                and form.case in ("nom", "gen", "dat", "ins", "acc")
+                and (
+                    (_CYR_CUE.search(norm[max(0, start - 24) : start]) and form.base == key and key not in _NEVER_LOWER)
+                    or self._has_neighbour(norm, words, spans, i)
+                )
+            ):
                 return "name.cued"
             if is_capital and is_start and key not in _NEVER_LOWER and len(key) > 2 and form.case == "nom":
                 return "name.list"
             return ""
         if form.language == "vi":
             return ""
-        if is_capital:
-            if key not in AMBIGUOUS:
-                if len(key) <= 2:
-                    return ""
-                return "name.list"
-            if self._has_neighbour(norm, words, spans, i) and not is_start:
-                return "name.list"
-            if _STRONG_CUE.search(norm[:start]) or (not is_start and _CUE_BEFORE.search(norm[:start]) and not _is_title_case(words, spans, norm)):
+        before, after = norm[max(0, start - 32) : start], norm[end:]
+        if after[:2] in ("'t", "'m"):
+            return ""
+        is_ambiguous = key in AMBIGUOUS
+        if not is_capital:
+            if norm.isupper():
+                return ""
+            if is_ambiguous or len(key) < 4 or (view.lang in ("pl", "tr") and form.language not in ("pl", "tr")):
+                return "name.cued" if key in _COMMONLY_NAMES and not is_careful and _STRONG_CUE.search(before) else ""
+            if is_careful:
+                return "name.cued" if key in _COMMONLY_NAMES and _LOWER_CUE.search(before) else ""
+            if _STRONG_CUE.search(before) or (
+                _CUE_BEFORE.search(before) and (key in _COMMONLY_NAMES or not norm.isascii())
+            ):
                 return "name.cued"
-            if not is_start and re.match(r"'s\b|[,!?]|$", norm[end:]) and len(key) > 2 and key not in _PLACES:
+            return ""
+        if len(key) <= 2 and key.isascii():
+            return ""
+        has_neighbour = self._has_neighbour(norm, words, spans, i)
+        if is_careful:
+            if is_ambiguous:
+                if (
+                    has_neighbour and not is_start and key in _COMMONLY_NAMES and key not in _PLACES
+                ) or _KIN_CUE.search(before):
+                    return "name.cued"
+                return ""
+            if (_is_title_case(words, spans, norm) and not has_neighbour) or norm[start:end].isupper():
+                return ""
+            if has_neighbour or _CAREFUL_CUE.search(before):
                 return "name.list"
-            if is_start and re.match(r",| (?:said|says|told|called|asked|is|was|wants|will|dice|viene|quiere|dit|vient|a dit|sagt|kommt|hat|disse|vem|dice|ha|mówi|przyjdzie|dedi|geldi)\b", norm[end:]) and len(key) > 2 and key not in _PLACES and key in _COMMONLY_NAMES:
+            if re.match(r"'s (?!gonna|going|not|a\b|in\b|coming|here|so\b|on\b|at\b)\w|'s$", after) or (
+                re.match(r"and [A-Z]", after.lstrip()) and words[i + 2 : i + 3] and words[i + 2] in lexicon()
+            ):
+                return "name.list"
+            if is_start and re.match(
+                r" (?:is|was) (?:my|our|coming|getting|moving|pregnant|sick|leaving|late)\b| (?:just )?(?:called|texted|broke|told|moved|invited|lives|works|married|dumped)\b",
+                after,
+            ):
                 return "name.list"
             return ""
-        if key in AMBIGUOUS or len(key) < 4:
-            return "name.cued" if key in _COMMONLY_NAMES and _STRONG_CUE.search(norm[:start]) else ""
-        if _STRONG_CUE.search(norm[:start]):
+        if not is_ambiguous:
+            return "name.list"
+        if has_neighbour and (not is_start or key in _COMMONLY_NAMES):
+            return "name.list"
+        if _STRONG_CUE.search(before) or (
+            not is_start
+            and _CUE_BEFORE.search(before)
+            and not _is_title_case(words, spans, norm)
+            and key not in _PLACES
+            and view.lang != "de"
+        ):
             return "name.cued"
-        if form.language not in ("en",) and not norm.isascii() and _CUE_BEFORE.search(norm[:start]):
-            return "name.cued"
-        if _CUE_BEFORE.search(norm[:start]) and key in _COMMONLY_NAMES:
-            return "name.cued"
+        if (
+            is_start
+            and re.match(
+                r",|'|’| (?:said|says|told|called|asked|is|was|wants|will|dice|viene|quiere|llamó|no viene|dit|vient|a dit|a appelé|sagt|kommt|hat|disse|vem|ligou|dice|arriva|ha|mówi|przyjdzie|dzwoni\w*|nie|dedi|geldi|aradı|geliyor|arıyor|hasta|teyze|abla|abi|bey|hanım)(?!\w)",
+                after,
+            )
+            and len(key) > 2
+            and key not in _PLACES
+            and key not in _HARD_WORDS
+        ):
+            return "name.list"
         return ""
 
     @staticmethod
     def _is_cued(norm: str, start: int, end: int) -> bool:
-        return bool(_CUE_BEFORE.search(norm[:start]) or _CYR_CUE.search(norm[:start]) or re.match(r"[,!]|'s\b", norm[end:]))
+        return bool(
+            _CUE_BEFORE.search(norm[max(0, start - 24) : start])
+            or _CYR_CUE.search(norm[max(0, start - 24) : start])
+            or re.match(r"[,!]|'s\b", norm[end:])
+        )
 
     @staticmethod
     def _has_neighbour(norm: str, words: list[str], spans: list[tuple[int, int]], i: int) -> bool:
@@ -376,12 +2489,16 @@ class ChatNameRecognizer(ChatRecognizer):
                 continue
             if j < i and _SENTENCE_START.search(norm[: spans[j][0]]) and word not in lexicon():
                 continue
-            if word[0] >= "\u0400" and not (_CYR_SURNAME.fullmatch(word) or _CYR_PATRONYMIC.fullmatch(word) or fold(word) in lexicon()):
+            if word[0] >= "\u0400" and not (
+                _CYR_SURNAME.fullmatch(word) or _CYR_PATRONYMIC.fullmatch(word) or fold(word) in lexicon()
+            ):
                 continue
             return word.isalpha()
         return False
 
-    def _extend(self, norm: str, words: list[str], spans: list[tuple[int, int]], i: int, *, is_cyrillic: bool) -> tuple[int, int]:
+    def _extend(
+        self, norm: str, words: list[str], spans: list[tuple[int, int]], i: int, *, is_cyrillic: bool
+    ) -> tuple[int, int]:
         """Return the first and last word of the name around word `i`: surnames, patronymics, particles, initials."""
         last = i
         stop = _CYR_NOT_SURNAME if is_cyrillic else _NOT_SURNAME
@@ -389,11 +2506,11 @@ class ChatNameRecognizer(ChatRecognizer):
             nxt = last + 1
             gap = norm[spans[last][1] : spans[nxt][0]]
             word = words[nxt]
-            if gap not in (" ", "-", ". ", "'", "’") or gap == ". " and len(words[last]) > 1:
+            if gap not in (" ", "-", ". ", "'", "’") or (gap == ". " and len(words[last]) > 1):
                 break
             is_capital = norm[spans[nxt][0]].isupper()
             if gap in ("-", "'", "’"):
-                if is_capital and word.isalpha() and len(word) > 1 or gap == "-" and word in lexicon():
+                if (is_capital and word.isalpha() and len(word) > 1) or (gap == "-" and word in lexicon()):
                     last = nxt
                     continue
                 break
@@ -401,14 +2518,26 @@ class ChatNameRecognizer(ChatRecognizer):
                 break
             if is_cyrillic:
                 folded = fold(word)
-                if _CYR_PATRONYMIC.fullmatch(word) and len(word) > 5 or folded in surnames() and (is_capital or folded not in AMBIGUOUS) or is_capital and (_CYR_SURNAME.fullmatch(word) or folded in lexicon() or len(word) == 1):
+                if (
+                    (_CYR_PATRONYMIC.fullmatch(word) and len(word) > 5)
+                    or (folded in surnames() and (is_capital or folded not in AMBIGUOUS))
+                    or (is_capital and (_CYR_SURNAME.fullmatch(word) or folded in lexicon() or len(word) == 1))
+                ):
                     last = nxt
                     continue
                 break
             if is_capital and word not in _FAMOUS_AFTER:
                 last = nxt
                 continue
-            if word in _PARTICLES and nxt + 1 < len(words) and norm[spans[nxt + 1][0]].isupper() and norm[spans[nxt][1] : spans[nxt + 1][0]] == " " and norm[spans[i][0]].isupper() and words[nxt + 1] not in _NOT_SURNAME and word not in ("y", "e", "i", "o"):
+            if (
+                word in _PARTICLES
+                and nxt + 1 < len(words)
+                and norm[spans[nxt + 1][0]].isupper()
+                and norm[spans[nxt][1] : spans[nxt + 1][0]] == " "
+                and norm[spans[i][0]].isupper()
+                and words[nxt + 1] not in _NOT_SURNAME
+                and word not in ("y", "e", "i", "o")
+            ):
                 last = nxt + 1
                 continue
             if word in self._known:
@@ -418,7 +2547,13 @@ class ChatNameRecognizer(ChatRecognizer):
         first = i
         if is_cyrillic and i and norm[spans[i - 1][1] : spans[i][0]] == " ":
             word = words[i - 1]
-            if fold(word) in surnames() and norm[spans[i - 1][0]].isupper():
+            is_surname = fold(word) in surnames() or (
+                bool(_CYR_SURNAME.fullmatch(word))
+                and len(word) > 4
+                and norm[spans[i][0]].isupper()
+                and word not in _CYR_NOT_SURNAME
+            )
+            if is_surname and norm[spans[i - 1][0]].isupper():
                 first = i - 1
         elif i and norm[spans[i - 1][1] : spans[i][0]] == " " and words[i - 1] in self._known:
             first = i - 1
@@ -431,10 +2566,19 @@ class ChatNameRecognizer(ChatRecognizer):
             for word, (start, end) in zip(view.words, view.tokens_at, strict=True):
                 if word[0] < "\u0400" or len(word) < 5:
                     continue
-                if _PATRONYMIC_ALONE.fullmatch(word.replace("ё", "е")):
+                if word in patronymics():
                     yield Hit(start, end, Entity.PERSON, 0.6, "name.patronymic")
-                elif norm[start].isupper() and not norm.isupper() and fold(word) in surnames() and not _STREET_BEFORE.search(norm[:start][-16:]) and not _FAMOUS.fullmatch(word) and fold(word) not in _CYR_NOT_ALONE:
+                elif (
+                    norm[start].isupper()
+                    and not norm.isupper()
+                    and (fold(word) in surnames() or (_CYR_SURNAME.fullmatch(word) and is_surname_form(word)))
+                    and not _STREET_BEFORE.search(norm[:start][-16:])
+                    and not _FAMOUS.fullmatch(word)
+                    and fold(word) not in _CYR_NOT_ALONE
+                ):
                     yield Hit(start, end, Entity.PERSON, 0.6, "name.surname")
+        if not view.wake & Wake.TITLE:
+            return
         for match in _TITLED.finditer(norm):
             if match["name"].split()[0].lower() not in _NOT_SURNAME:
                 yield Hit(match.start("name"), match.end("name"), Entity.PERSON, 0.6, "name.titled")
@@ -458,20 +2602,395 @@ class ChatNameRecognizer(ChatRecognizer):
                 yield Hit(match.start(group), match.end(group), Entity.PERSON, 0.6, "name.zh")
 
 
-_CYR_NOT_ALONE = frozenset("королева князева быков волков медведев новиков попова попов белов чернов зайцев".split()) & frozenset(("королева",))
+_CYR_NOT_ALONE = frozenset(
+    ["королева", "князева", "быков", "волков", "медведев", "новиков", "попова", "попов", "белов", "чернов", "зайцев"]
+) & frozenset(("королева",))
 _NEVER_LOWER = frozenset(
-    "вера веру вере верой веры надежда надежду надежде надежды любовь любви роман романа романе слава славу славе света свете роза розу розы поля поле полю рая рай раю мила мир тома тому том ник ники марка марку марки кости косте пол лен лень лени коли толи вали вари пашу паши костей лука луку луки сон сони геля лада мая майя вики вика лев льва тони тоне дани дань ген гены гена кира ромы рома ром макс соль мать пети петь пете сема маш марк мани вере костю кост толь виталь серый ада дина ева яна ян нат".split()
+    [
+        "вера",
+        "веру",
+        "вере",
+        "верой",
+        "веры",
+        "надежда",
+        "надежду",
+        "надежде",
+        "надежды",
+        "любовь",
+        "любви",
+        "роман",
+        "романа",
+        "романе",
+        "слава",
+        "славу",
+        "славе",
+        "света",
+        "свете",
+        "роза",
+        "розу",
+        "розы",
+        "поля",
+        "поле",
+        "полю",
+        "рая",
+        "рай",
+        "раю",
+        "мила",
+        "мир",
+        "тома",
+        "тому",
+        "том",
+        "ник",
+        "ники",
+        "марка",
+        "марку",
+        "марки",
+        "кости",
+        "косте",
+        "пол",
+        "лен",
+        "лень",
+        "лени",
+        "коли",
+        "толи",
+        "вали",
+        "вари",
+        "пашу",
+        "паши",
+        "костей",
+        "лука",
+        "луку",
+        "луки",
+        "сон",
+        "сони",
+        "геля",
+        "лада",
+        "мая",
+        "майя",
+        "вики",
+        "вика",
+        "лев",
+        "льва",
+        "тони",
+        "тоне",
+        "дани",
+        "дань",
+        "ген",
+        "гены",
+        "гена",
+        "кира",
+        "ромы",
+        "рома",
+        "ром",
+        "макс",
+        "соль",
+        "мать",
+        "пети",
+        "петь",
+        "пете",
+        "сема",
+        "маш",
+        "марк",
+        "мани",
+        "вере",
+        "костю",
+        "кост",
+        "толь",
+        "виталь",
+        "серый",
+        "ада",
+        "дина",
+        "ева",
+        "яна",
+        "ян",
+        "нат",
+    ]
 )
-_PLACES = frozenset("victoria georgia virginia florence austin dallas madison chelsea brooklyn charlotte sydney jordan israel kenya india china asia paris america sierra dakota april may june summer autumn winter christmas easter hope joy london rome eden rio york west moon venus will grace love unity liberty justice mercedes domingo sol luz mar".split())
+_PLACES = frozenset(
+    [
+        "victoria",
+        "georgia",
+        "virginia",
+        "florence",
+        "austin",
+        "dallas",
+        "madison",
+        "chelsea",
+        "brooklyn",
+        "charlotte",
+        "sydney",
+        "jordan",
+        "israel",
+        "kenya",
+        "india",
+        "china",
+        "asia",
+        "paris",
+        "america",
+        "sierra",
+        "dakota",
+        "april",
+        "may",
+        "june",
+        "summer",
+        "autumn",
+        "winter",
+        "christmas",
+        "easter",
+        "hope",
+        "joy",
+        "london",
+        "rome",
+        "eden",
+        "rio",
+        "york",
+        "west",
+        "moon",
+        "venus",
+        "will",
+        "grace",
+        "love",
+        "unity",
+        "liberty",
+        "justice",
+        "mercedes",
+        "domingo",
+        "sol",
+        "luz",
+        "mar",
+    ]
+)
 _COMMONLY_NAMES = frozenset(
-    """john mike tom tim sam dan ben matt nick josh jack harry peter mary ann anna kim bob bill jimmy johnny tony mark frank max leo lee roy stan ted terry walter warren wendy tina tracy sally polly pam penny holly jay ray dean
-    rob robin rose lily daisy ruby jade ivy iris heather hannah sarah sara emma emily lucy kate katie alice rachel rebecca becky laura lauren jessica jess jenny jennifer amy megan sophie chloe olivia ella daniel david
-    james robert michael william richard thomas charles christopher matthew anthony andrew joshua kevin brian george edward jason jeff ryan jacob gary eric jonathan stephen larry scott justin brandon ali omar ahmed mohammed fatima priya
-    dave steve chris alex joe jim andy paul simon luke adam liam callum sean neil ian carl craig greg phil stuart graham kyle ethan noah oliver oscar charlie freddie alfie archie
-    pepe paco juan jose carlos luis miguel pedro pablo diego lucia maria carmen marta elena laura jorge javi sofia ana pierre julien nicolas camille manon lea chloe hans klaus jürgen stefan anna lena joao marcos ana julia
-    marco luca giulia francesca chiara matteo kasia basia gosia tomek piotrek ania zosia mehmet ahmet ayşe fatma zeynep emre burak murat elif""".split()
+    [
+        "john",
+        "mike",
+        "tom",
+        "tim",
+        "sam",
+        "dan",
+        "ben",
+        "matt",
+        "nick",
+        "josh",
+        "jack",
+        "harry",
+        "peter",
+        "mary",
+        "ann",
+        "anna",
+        "kim",
+        "bob",
+        "bill",
+        "jimmy",
+        "johnny",
+        "tony",
+        "mark",
+        "frank",
+        "max",
+        "leo",
+        "lee",
+        "roy",
+        "stan",
+        "ted",
+        "terry",
+        "walter",
+        "warren",
+        "wendy",
+        "tina",
+        "tracy",
+        "sally",
+        "polly",
+        "pam",
+        "penny",
+        "holly",
+        "jay",
+        "ray",
+        "dean",
+        "rob",
+        "robin",
+        "rose",
+        "lily",
+        "daisy",
+        "ruby",
+        "jade",
+        "ivy",
+        "iris",
+        "heather",
+        "hannah",
+        "sarah",
+        "sara",
+        "emma",
+        "emily",
+        "lucy",
+        "kate",
+        "katie",
+        "alice",
+        "rachel",
+        "rebecca",
+        "becky",
+        "laura",
+        "lauren",
+        "jessica",
+        "jess",
+        "jenny",
+        "jennifer",
+        "amy",
+        "megan",
+        "sophie",
+        "chloe",
+        "olivia",
+        "ella",
+        "daniel",
+        "david",
+        "james",
+        "robert",
+        "michael",
+        "william",
+        "richard",
+        "thomas",
+        "charles",
+        "christopher",
+        "matthew",
+        "anthony",
+        "andrew",
+        "joshua",
+        "kevin",
+        "brian",
+        "george",
+        "edward",
+        "jason",
+        "jeff",
+        "ryan",
+        "jacob",
+        "gary",
+        "eric",
+        "jonathan",
+        "stephen",
+        "larry",
+        "scott",
+        "justin",
+        "brandon",
+        "ali",
+        "omar",
+        "ahmed",
+        "mohammed",
+        "fatima",
+        "priya",
+        "dave",
+        "steve",
+        "chris",
+        "alex",
+        "joe",
+        "jim",
+        "andy",
+        "paul",
+        "simon",
+        "luke",
+        "adam",
+        "liam",
+        "callum",
+        "sean",
+        "neil",
+        "ian",
+        "carl",
+        "craig",
+        "greg",
+        "phil",
+        "stuart",
+        "graham",
+        "kyle",
+        "ethan",
+        "noah",
+        "oliver",
+        "oscar",
+        "charlie",
+        "freddie",
+        "alfie",
+        "archie",
+        "pepe",
+        "paco",
+        "juan",
+        "jose",
+        "carlos",
+        "luis",
+        "miguel",
+        "pedro",
+        "pablo",
+        "diego",
+        "lucia",
+        "maria",
+        "carmen",
+        "marta",
+        "elena",
+        "laura",
+        "jorge",
+        "javi",
+        "sofia",
+        "ana",
+        "pierre",
+        "julien",
+        "nicolas",
+        "camille",
+        "manon",
+        "lea",
+        "chloe",
+        "hans",
+        "klaus",
+        "jürgen",
+        "stefan",
+        "anna",
+        "lena",
+        "joao",
+        "marcos",
+        "ana",
+        "julia",
+        "marco",
+        "luca",
+        "giulia",
+        "francesca",
+        "chiara",
+        "matteo",
+        "kasia",
+        "basia",
+        "gosia",
+        "tomek",
+        "piotrek",
+        "ania",
+        "zosia",
+        "mehmet",
+        "ahmet",
+        "ayşe",
+        "fatma",
+        "zeynep",
+        "emre",
+        "burak",
+        "murat",
+        "elif",
+    ]
 )
-TRIGGERS_BUT_NAMES: frozenset[str] = frozenset("mum mom dad mama papa мама папа мам пап брат сестра дом home boss work chef mamá papá maman".split())
+TRIGGERS_BUT_NAMES: frozenset[str] = frozenset(
+    [
+        "mum",
+        "mom",
+        "dad",
+        "mama",
+        "papa",
+        "мама",
+        "папа",
+        "мам",
+        "пап",
+        "брат",
+        "сестра",
+        "дом",
+        "home",
+        "boss",
+        "work",
+        "chef",
+        "mamá",
+        "papá",
+        "maman",
+    ]
+)
 _TITLED = re.compile(
     r"(?<![\w])(?:[Mm]r|[Mm]rs|[Mm]s|[Mm]iss|[Dd]r|[Pp]rof|Señor|Señora|[Ss]eñor|[Ss]eñora|[Ss]ra?|[Dd]on|[Dd]oña|[Mm]onsieur|[Mm]adame|[Mm]me|[Mm]lle|[Hh]err[n]?|[Ff]rau|[Ss]enhora?|[Ss]ignora?|[Ss]ig\.?ra|[Pp]an[ia]?|[Pp]anem|[Pp]anią|[Aa]unt(?:ie)?|[Uu]ncle|[Tt][ií]o|[Tt][ií]a|[Oo]nkel|[Tt]ante|[Zz]i[oa]|[Cc]iocia|[Ww]ujek)\.? (?P<name>[A-ZÀ-ÖØ-ÞŁŚŻŹĆČŠĐİŞÇĞ][\w'’]+(?:[ \-][A-ZÀ-ÖØ-ÞŁŚŻŹĆČŠĐİŞÇĞ][\w'’]+){0,2})"
 )
@@ -490,9 +3009,9 @@ def known_forms(people: Iterable[KnownPerson]) -> dict[str, str]:
     """
     out: dict[str, str] = {}
     by_full: dict[str, list[NameForm]] = {}
-    for form in lexicon().values():
-        if form.case == "nom":
-            by_full.setdefault(form.full, []).append(form)
+    for entry in lexicon().values():
+        if entry.case == "nom":
+            by_full.setdefault(entry.full, []).append(entry)
     for person in people:
         for name in person.names:
             for part in re.findall(r"[^\W\d_]+", name):
@@ -503,8 +3022,8 @@ def known_forms(people: Iterable[KnownPerson]) -> dict[str, str]:
                 out.setdefault(base, person.person_id)
                 if base[0] < "\u0400":
                     if base not in AMBIGUOUS and len(base) > 3 and form is not None:
-                        for entry in by_full.get(form.full, ()):
-                            out.setdefault(entry.base, person.person_id)
+                        for other in by_full.get(form.full, ()):
+                            out.setdefault(other.base, person.person_id)
                     continue
                 gender = form.gender if form else "f" if base.endswith(("а", "я")) else "m"
                 language = form.language if form else "ru"
@@ -514,6 +3033,20 @@ def known_forms(people: Iterable[KnownPerson]) -> dict[str, str]:
                         if case != "voc" and len(written) > 2:
                             out.setdefault(written, person.person_id)
     return out
+
+
+@cache
+def _morphology() -> Any:
+    import pymorphy3
+
+    return pymorphy3.MorphAnalyzer(lang="ru")
+
+
+@lru_cache(maxsize=16384)
+def is_surname_form(word: str) -> bool:
+    """Return whether pymorphy3's dictionary knows `word` (lower case) as a surname before anything else."""
+    parses = _morphology().parse(word)
+    return bool(parses) and "Surn" in parses[0].tag
 
 
 @lru_cache(maxsize=65536)

@@ -18,11 +18,39 @@ from clone.prepare.pii.words import name_lines
 
 _LANGUAGES = ("ru", "uk", "en", "es", "fr", "de", "pt", "it", "pl", "tr", "vi", "zh")
 _STREETS = {
-    "cyrillic": ("Садовая", "Луговая", "Полевая", "Лесная", "Озёрная", "Речная", "Школьная", "Заречная", "Вишнёвая", "Цветочная"),
+    "cyrillic": (
+        "Садовая",
+        "Луговая",
+        "Полевая",
+        "Лесная",
+        "Озёрная",
+        "Речная",
+        "Школьная",
+        "Заречная",
+        "Вишнёвая",
+        "Цветочная",
+    ),
     "latin": ("Elm", "Maple", "Cedar", "Willow", "Orchard", "Meadow", "Juniper", "Aspen", "Linden", "Hazel"),
     "cjk": ("松林", "清泉", "梅园", "竹溪", "桃源", "柳湖", "枫林", "银杏"),
 }
-_NICKS = ("fox", "otter", "heron", "maple", "comet", "pixel", "ember", "lark", "birch", "raven", "cobalt", "quartz", "finch", "tundra", "delta", "mango")
+_NICKS = (
+    "fox",
+    "otter",
+    "heron",
+    "maple",
+    "comet",
+    "pixel",
+    "ember",
+    "lark",
+    "birch",
+    "raven",
+    "cobalt",
+    "quartz",
+    "finch",
+    "tundra",
+    "delta",
+    "mango",
+)
 
 
 @cache
@@ -45,7 +73,24 @@ def _surnames(language: str) -> tuple[str, ...]:
     for of, kind, names in name_lines():
         if of == language and kind == "last":
             return tuple(n for n in names if n.isalpha())
-    return ("Miller", "Carter", "Weber", "Moreno", "Laurent", "Rossi", "Novak", "Silva", "Hansen", "Fischer", "Morgan", "Bennett", "Costa", "Marin", "Keller", "Dubois")
+    return (
+        "Miller",
+        "Carter",
+        "Weber",
+        "Moreno",
+        "Laurent",
+        "Rossi",
+        "Novak",
+        "Silva",
+        "Hansen",
+        "Fischer",
+        "Morgan",
+        "Bennett",
+        "Costa",
+        "Marin",
+        "Keller",
+        "Dubois",
+    )
 
 
 def script_of(text: str) -> str:
@@ -78,14 +123,29 @@ class Replacer:
         self._genders: dict[str, str] = {}
         self._with_first_name: set[str] = set()
         taken: set[str] = set()
-        for person in sorted((p for p in people if p.choice is not ContactChoice.ALLOW), key=lambda p: self._digest("order", p.person_id)):
+        for person in sorted(
+            (p for p in people if p.choice is not ContactChoice.ALLOW), key=lambda p: self._digest("order", p.person_id)
+        ):
             words = [w for name in person.names for w in re.findall(r"[^\W\d_]+", name)]
             known = next((f for f in map(describe, words) if f), None)
-            language = known.language if known else {"cyrillic": "ru", "cjk": "zh"}.get(script_of(" ".join(words)), "en")
-            gender = known.gender if known and known.gender in "mf" else "mf"[self._digest("gender", person.person_id)[0] % 2]
+            language = (
+                known.language if known else {"cyrillic": "ru", "cjk": "zh"}.get(script_of(" ".join(words)), "en")
+            )
+            gender = (
+                known.gender
+                if known and known.gender in "mf"
+                else "mf"[self._digest("gender", person.person_id)[0] % 2]
+            )
             families = _families(language, gender)
             start = self._number("person", person.person_id) % len(families)
-            family = next((families[(start + i) % len(families)] for i in range(len(families)) if families[(start + i) % len(families)][0] not in taken), families[start])
+            family = next(
+                (
+                    families[(start + i) % len(families)]
+                    for i in range(len(families))
+                    if families[(start + i) % len(families)][0] not in taken
+                ),
+                families[start],
+            )
             taken.add(family[0])
             self._people[person.person_id] = family
             self._genders[person.person_id] = gender
@@ -174,7 +234,12 @@ class Replacer:
         name = drawn[0]
         if form is not None and form.base != form.full and len(drawn) > 1:
             name = drawn[1 + self._number("short", form.base) % (len(drawn) - 1)]
-        if form is not None and form.language in ("ru", "uk") and form.case not in ("nom", "voc") and script_of(name) == "cyrillic":
+        if (
+            form is not None
+            and form.language in ("ru", "uk")
+            and form.case not in ("nom", "voc")
+            and script_of(name) == "cyrillic"
+        ):
             name = decline(name.lower(), gender, form.language)[form.case]
         return _like(word, name)
 
@@ -186,7 +251,9 @@ class Replacer:
         if patronymic and not key.endswith(("вичем", "ыча")):
             stems = ("борис", "роман", "степан", "федор", "марк", "тимур", "артур", "давид", "захар", "глеб")
             stem = stems[self._number("patronymic", patronymic[1]) % len(stems)]
-            ending = {"ич": "ович", "ыч": "ыч", "евич": "ович", "евна": "овна", "инична": "овна"}.get(patronymic[2], patronymic[2])
+            ending = {"ич": "ович", "ыч": "ыч", "евич": "ович", "евна": "овна", "инична": "овна"}.get(
+                patronymic[2], patronymic[2]
+            )
             return _like(word, stem + ending + patronymic[3])
         case, of = "nom", gender or "m"
         stem = key
@@ -239,7 +306,9 @@ class Replacer:
         trunk = "0" if rest.startswith("0") else ""
         body = rest[len(trunk) :]
         fixed = "000"
-        if country == "1" and len(body) == 10 or not country and len(digits) == 10 and not trunk and digits[0] in "23456789":
+        if (country == "1" and len(body) == 10) or (
+            not country and len(digits) == 10 and not trunk and digits[0] in "23456789"
+        ):
             fixed = body[:3] + "55501"
         elif (country == "44" or trunk) and body.startswith("7") and len(body) == 10:
             fixed = "7700900"
@@ -261,7 +330,9 @@ class Replacer:
             if len(text) == 4:
                 return str(int(text) + shift)
             if len(text) == 8:
-                return f"{day:02}{month:02}{text[4:]}" if text[:2] not in ("19", "20") else f"{text[:4]}{month:02}{day:02}"
+                return (
+                    f"{day:02}{month:02}{text[4:]}" if text[:2] not in ("19", "20") else f"{text[:4]}{month:02}{day:02}"
+                )
             if match.start() == 0 or len(re.findall(r"\d+", value)) <= 2:
                 return f"{day:0{len(text)}}"
             return f"{month:0{len(text)}}"
@@ -281,7 +352,51 @@ class Replacer:
         return f"{house} {street} Street" + (f", Apt {flat}" if has_flat else "")
 
 
-_TWO_DIGIT = frozenset("20 27 30 31 32 34 36 39 40 41 43 45 46 47 48 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92 93 94 95 98".split())
+_TWO_DIGIT = frozenset(
+    [
+        "20",
+        "27",
+        "30",
+        "31",
+        "32",
+        "34",
+        "36",
+        "39",
+        "40",
+        "41",
+        "43",
+        "45",
+        "46",
+        "47",
+        "48",
+        "51",
+        "52",
+        "53",
+        "54",
+        "55",
+        "56",
+        "57",
+        "58",
+        "60",
+        "61",
+        "62",
+        "63",
+        "64",
+        "65",
+        "66",
+        "81",
+        "82",
+        "84",
+        "86",
+        "90",
+        "91",
+        "92",
+        "93",
+        "94",
+        "95",
+        "98",
+    ]
+)
 
 
 def _like(model: str, name: str) -> str:

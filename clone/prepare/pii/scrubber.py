@@ -1,7 +1,7 @@
 """The passes over a chat: gate, recognizers, neighbours, literals, replacement.
 
-In come a chat's messages in order; out come scrubbed messages and findings. Knows nothing of files or archives. A message
-that cannot be looked at is replaced whole and counted: nothing gets through because something broke.
+In come a chat's messages in order; out come scrubbed messages and findings. Knows nothing of files or archives. A
+message that cannot be looked at is replaced whole and counted: nothing gets through because something broke.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
+from presidio_analyzer import AnalyzerEngine, RecognizerRegistry, RecognizerResult
 
 from clone.prepare.pii.addresses import ChatAddressRecognizer
 from clone.prepare.pii.base import ChatRecognizer
-from clone.prepare.pii.contact import ChatEmailRecognizer, ChatNetworkRecognizer, ChatPhoneRecognizer, ChatUsernameRecognizer
+from clone.prepare.pii.contact import (
+    ChatEmailRecognizer,
+    ChatNetworkRecognizer,
+    ChatPhoneRecognizer,
+    ChatUsernameRecognizer,
+)
 from clone.prepare.pii.documents import ChatBirthDateRecognizer, ChatDocumentRecognizer, ChatPlateRecognizer
 from clone.prepare.pii.money import ChatBankRecognizer, ChatCardRecognizer, ChatWalletRecognizer
-from clone.prepare.pii.names import ChatNameRecognizer, known_forms, lexicon, surnames
+from clone.prepare.pii.names import ChatNameRecognizer, known_forms, lexicon, patronymics, surnames
+from clone.prepare.pii.ner import ChatNerRecognizer
 from clone.prepare.pii.replace import Replacer
 from clone.prepare.pii.secrets import (
     ChatCodeRecognizer,
@@ -29,7 +35,7 @@ from clone.prepare.pii.secrets import (
     answers,
     asks_for,
 )
-from clone.prepare.pii.types import ContactChoice, Entity, Finding, KnownPerson, PiiSettings, Scrubbed
+from clone.prepare.pii.types import ContactChoice, Entity, Finding, KnownPerson, Names, Ner, PiiSettings, Scrubbed
 from clone.prepare.pii.view import LANGUAGE, WORD, ChatNlpEngine, View, lower
 from clone.prepare.pii.words import TRIGGERS, Wake
 
@@ -76,7 +82,7 @@ def _is_telling(value: str, entity: Entity) -> bool:
     if entity is Entity.PERSON:
         return " " in value.strip() and len(value) >= 8
     if entity is Entity.PASSWORD:
-        return len(value) >= 6 and n_digits > 0 and n_digits < len(value) or len(value) >= 10 and " " not in value
+        return (len(value) >= 6 and n_digits > 0 and n_digits < len(value)) or (len(value) >= 10 and " " not in value)
     if entity is Entity.USERNAME:
         return len(value) >= 6 and (n_digits > 0 or "_" in value)
     return len(value) >= 6
@@ -142,18 +148,26 @@ class Scrubber:
             ChatUsernameRecognizer(),
             ChatBirthDateRecognizer(),
             ChatAddressRecognizer(),
-            ChatNameRecognizer(self._people),
+            ChatNameRecognizer(
+                self._people,
+                has_lists=settings.names is not Names.CONTACTS,
+                is_careful=settings.names is Names.CAREFUL,
+            ),
         ]
         forms = known_forms(p for p in self._people if p.choice is not ContactChoice.ALLOW)
         self._triggers = dict(TRIGGERS)
-        for name in (*lexicon(), *surnames(), *forms):
-            self._triggers[name] = self._triggers.get(name, 0) | int(Wake.NAME)
+        known = forms if settings.names is Names.CONTACTS else (*lexicon(), *surnames(), *patronymics(), *forms)
+        for name in known:
+            self._triggers[name] = self._triggers.get(name, 0) | Wake.NAME
+        if settings.ner is not Ner.NONE:
+            self.recognizers.append(ChatNerRecognizer(settings.ner, settings.ner_model))
         self.registry = RecognizerRegistry(recognizers=list(self.recognizers), supported_languages=[LANGUAGE])
         self.analyzer = AnalyzerEngine(
             registry=self.registry, nlp_engine=ChatNlpEngine(self._triggers), supported_languages=[LANGUAGE]
         )
         self._entities = [str(e) for e in Entity if e not in settings.ignore]
-        self._plan = [(int(r.wake), r) for r in self.recognizers]
+        self._plan = [(r.wake, r) for r in self.recognizers]
+        self._always = [(mask, r) for mask, r in self._plan if mask < 0]
         self.replacer = Replacer(self._key, self._people, forms)
         self._allow = frozenset(lower(a) for a in settings.allow)
         self._allow_handles = frozenset(
@@ -171,23 +185,24 @@ class Scrubber:
     ) -> list[Finding]:
         """Return what is personal in one message, sorted, without overlaps; offsets are code points of `text`.
 
-        `before` and `after` are neighbours of the same chat, nearest last and nearest first. `lang` is not needed and
-        only there for callers that know it.
+        `before` and `after` are neighbours of the same chat, nearest last and nearest first. `lang` is what the chat is
+        written in, where known (ISO 639-1): it decides which words are names.
         """
         texts = [*before[-self.settings.n_neighbours :], text, *after[: self.settings.n_neighbours]]
-        return list(self.find_chat(texts)[min(len(before), self.settings.n_neighbours)])
+        return list(self.find_chat(texts, lang=lang)[min(len(before), self.settings.n_neighbours)])
 
-    def find_chat(self, texts: Sequence[str]) -> list[tuple[Finding, ...]]:
+    def find_chat(self, texts: Sequence[str], *, lang: str | None = None) -> list[tuple[Finding, ...]]:
         """Return the findings of each message of one chat, in order. Raises what a recognizer raises."""
         found, asked = [], []
+        lang = guess_language(texts) if lang is None else lang
         for text in texts:
-            findings, asks = self._look(text)
+            findings, asks = self._look(text, lang)
             found.append(findings)
             asked.append(asks)
         self._ask_neighbours(texts, found, asked)
         return found
 
-    def _look(self, text: str) -> tuple[tuple[Finding, ...], int]:
+    def _look(self, text: str, lang: str) -> tuple[tuple[Finding, ...], int]:
         """Return one message's findings, and whether it speaks of a password or code without giving one."""
         if not text:
             return (), 0
@@ -195,22 +210,12 @@ class Scrubber:
             raise ValueError("message too long")
         if not text.isascii():
             text.encode()  # lone surrogates raise here
-        view = View(text, self._triggers)
+        view = View(text, self._triggers, lang)
         wake = view.wake
         raw: list[Finding] = []
-        if wake:
-            for mask, recognizer in self._plan:
-                if wake & mask:
-                    for result in recognizer.analyze(text, self._entities, view):
-                        raw.append(
-                            Finding(
-                                result.start,
-                                result.end,
-                                Entity(result.entity_type),
-                                result.score,
-                                result.analysis_explanation.pattern_name,
-                            )
-                        )
+        for mask, recognizer in self._plan if wake else self._always:
+            if wake & mask or mask < 0:
+                raw.extend(map(_as_finding, recognizer.analyze(text, self._entities, view)))
         for pattern, entity in ((self._deny, Entity.DENIED), (self._usernames, Entity.USERNAME)):
             if pattern is not None:
                 raw.extend(Finding(m.start(), m.end(), entity, 1.0, "list") for m in pattern.finditer(text))
@@ -227,8 +232,10 @@ class Scrubber:
                 f
                 for f in raw
                 if f.entity is Entity.DENIED
-                or lower(text[f.start : f.end]) not in self._allow
-                and lower(text[f.start : f.end]) not in self._allow_handles
+                or (
+                    lower(text[f.start : f.end]) not in self._allow
+                    and lower(text[f.start : f.end]) not in self._allow_handles
+                )
             ]
         if len(raw) < 2:
             return tuple(raw)
@@ -243,9 +250,7 @@ class Scrubber:
             out[-1] = Finding(last.start, max(last.end, finding.end), best.entity, best.score, best.rule)
         return tuple(out)
 
-    def _ask_neighbours(
-        self, texts: Sequence[str], found: list[tuple[Finding, ...]], asked: Sequence[int]
-    ) -> None:
+    def _ask_neighbours(self, texts: Sequence[str], found: list[tuple[Finding, ...]], asked: Sequence[int]) -> None:
         """Mask values that stand in one message and are spoken of in another: "what's the password?" - "Rexy2015"."""
         reach = self.settings.n_neighbours
         n = len(texts)
@@ -254,10 +259,18 @@ class Scrubber:
                 continue
             for step in (*range(1, reach + 1), -1):
                 j = i + step
-                if not 0 <= j < n or not texts[j] or any(f.entity in (Entity.PASSWORD, Entity.PIN, Entity.OTP) for f in found[j]):
+                if (
+                    not 0 <= j < n
+                    or not texts[j]
+                    or any(f.entity in (Entity.PASSWORD, Entity.PIN, Entity.OTP) for f in found[j])
+                ):
                     continue
                 values = [f for f in answers(texts[j], asks, step) if not _overlaps(f, found[j])]
-                values = [f for f in values if str(f.entity) in self._entities and lower(texts[j][f.start : f.end]) not in self._allow]
+                values = [
+                    f
+                    for f in values
+                    if str(f.entity) in self._entities and lower(texts[j][f.start : f.end]) not in self._allow
+                ]
                 if values:
                     found[j] = tuple(sorted((*found[j], *values), key=lambda f: f.start))
                     if step > 0:
@@ -270,10 +283,11 @@ class Scrubber:
         found: list[tuple[Finding, ...]] = []
         asked: list[int] = []
         failed: set[int] = set()
+        lang = guess_language(texts)
         for i, text in enumerate(texts):
             try:
-                findings, asks = self._look(text)
-            except Exception:  # noqa: BLE001 - fail closed, and say nothing of the text
+                findings, asks = self._look(text, lang)
+            except Exception:
                 failed.add(i)
                 findings, asks = (), 0
             found.append(findings)
@@ -293,7 +307,7 @@ class Scrubber:
     def _render(self, text: str, findings: tuple[Finding, ...]) -> Scrubbed:
         try:
             return Scrubbed(self.replacer.replace(text, findings), findings)
-        except Exception:  # noqa: BLE001 - fail closed
+        except Exception:
             return Scrubbed(FAILED_TEXT, (), failed=True)
 
     def second_pass(self, texts: Sequence[str], scrubbed: Sequence[Scrubbed], index: LiteralIndex) -> list[Scrubbed]:
@@ -313,6 +327,43 @@ class Scrubber:
     def pseudonym(self, person_id: str) -> str:
         """Return the one name that stands for a contact everywhere."""
         return self.replacer.pseudonym(person_id)
+
+
+_FUNCTION_WORDS = {
+    "en": "the and you is to it that of in are was not have for what so just with but my",
+    "es": "que el los las por para una mi no es de pero como con muy eso está qué y en",
+    "fr": "le les des est pas une je tu et que pour dans avec mais mon c'est ça il on qui",
+    "de": "das ist und nicht ich du wir mit der die auf für ein aber auch was ja noch mal zu",
+    "pt": "que não uma você com para por mas meu minha eu isso tá muito está de vc bem",
+    "it": "che non il di per una sono ma con mi ho è anche come gli del ci della ti",
+    "pl": "nie jest się na to że co jak ale mam tak już czy mi dla będzie od jestem",
+    "tr": "bir bu ve ne ben sen çok da de var yok ama için mi değil evet gibi daha olur",
+    "vi": "là không em anh có cho của và đi với mà rồi này thì chị được ạ gì",
+}
+_LANGUAGE_OF: dict[str, list[str]] = {}
+for _language, _words in _FUNCTION_WORDS.items():
+    for _word in _words.split():
+        _LANGUAGE_OF.setdefault(_word, []).append(_language)
+
+
+def guess_language(texts: Sequence[str]) -> str:
+    """Return the Latin-script language most of a chat is in by its function words, "" where too few tell."""
+    counts: dict[str, float] = {}
+    n = 0
+    for text in texts[:: max(1, len(texts) // 400)]:
+        for word in WORD.findall(text.lower()):
+            for language in _LANGUAGE_OF.get(word, ()):
+                counts[language] = counts.get(language, 0) + 1 / len(_LANGUAGE_OF[word])
+                n += 1
+    if n < 20:
+        return ""
+    best = max(counts, key=lambda k: counts[k])
+    return best if counts[best] > 0.5 * sum(counts.values()) else ""
+
+
+def _as_finding(result: RecognizerResult) -> Finding:
+    rule = result.analysis_explanation.pattern_name
+    return Finding(result.start, result.end, Entity(result.entity_type), result.score, rule)
 
 
 def _overlaps(finding: Finding, others: Iterable[Finding]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
 from clone.prepare.pii.types import Entity, Finding
@@ -18,47 +19,482 @@ from clone.prepare.pii.words import BIP39, Wake
 _B, _E = r"(?<![^\W_])(?:", r")(?![^\W_])"
 
 PASSWORD_KEYWORD = re.compile(
-    _B
-    + r"парол[ьяюеи]\w{0,2}|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|кодов\w+ слов\w+|контрольн\w+ слов\w+"
+    _B + r"парол[ьяюеи]\w{0,5}|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|кодов\w+ (?:слов\w+|фраз\w+)|контрольн\w+ слов\w+"
     r"|passwords?|passw0rd|passwrd|pasword|passcode|passphrase|passkey|pass|pwd?|psw|passwd|pswd|creds|credentials"
-    r"|contrase[nñ]as?|claves?|mot de passe|mots de passe|mdp|motdepasse"
+    r"|contrase[nñ]as?|contra|claves?|mot de passe|mots de passe|mdp|motdepasse"
     r"|passw[oö]r[td]e?s?|kennwort|zugangscode|pw|zugangsdaten"
     r"|senhas?|palavra[- ]passe|parola(?: d'ordine|m|n[ıi]z|s[ıi])?|[sş]ifre(?:m|miz|si|n|niz)?"
-    r"|has[łl](?:o|a|em|e|u)|mật khẩu|mat khau|matkhau|mk|pass(?:word)? là|密码|密碼|口令|гасло"
-    + _E,
+    r"|has[łl](?:o|a|em|e|u)|mật khẩu|mat khau|matkhau|mk|pass(?:word)? là|гасло" + _E + "|密码|密碼|口令",
     re.IGNORECASE,
 )
-_WEAK_PASSWORD = re.compile(r"pass|пасс?|пасы|claves?|mk|parola\w*|pw|şifre\w*|sifre\w*|has[łl]\w+", re.IGNORECASE)
+_WEAK_PASSWORD = re.compile(
+    r"pass|contra|пасс?|пасы|claves?|mk|parola\w*|pw|şifre\w*|sifre\w*|has[łl]\w+", re.IGNORECASE
+)
 _NETWORK_KEYWORD = re.compile(
-    _B + r"wi-?fi|вай-?фа[йяюе]\w?|вафля|роутер\w{0,2}|router|wlan|wpa2?|ssid|hotspot|无线|вай фай|wi fi" + _E, re.IGNORECASE
+    _B
+    + r"wi-?fi|вай-?фа[йяюе]\w?|вафля|роутер\w{0,2}|router|wlan|wpa2?|ssid|hotspot|вай фай|wi fi|netflix|disney\+?|spotify|hulu|hbo|нетфликс\w*|кинопоиск\w*|спотифа\w*|icloud|okko|all lowercase|all caps|capital \w|lowercase|с (?:больш|заглавн|маленьк)\w+(?: букв\w+)?"
+    + _E
+    + "|无线",
+    re.IGNORECASE,
 )
 _LOGIN_KEYWORD = re.compile(
     _B
     + r"(?:за|ло)?логин\w*|log ?-?in|logon|sign ?-?in|log into|зайди|заходи|войди|вход|входи|учетк\w+|учётк\w+|логпас\w*|unlock|credentials|creds"
-    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|登录|登陆|账号|роутер\w*|router|админк\w+|вхід|увійди|логінься|acc|акк|аккаунт\w*"
-    + _E,
+    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|роутер\w*|router|админк\w+|вхід|увійди|логінься|accedi|acceder|ingresa|inicia sesi[oó]n|connecte\w*|logg|einloggen|gir|доступ\w*|попробуй|try|vpn|впн|госуслуг\w*|changed (?:it )?to|set (?:it )?to|new one|get in with|don'?t share|поменял[аи]? (?:его )?на|сменил[аи]? (?:его )?на|cambi[ée] a|changé en|geändert auf|acc|акк|аккаунт\w*"
+    + _E
+    + "|登录|登陆|账号",
     re.IGNORECASE,
 )
-_DELIMITER = re.compile(r"""[\s"'«“(`*]*(?:(?:[:=→>]|->|=>|-|—|–|\bis\b|\bэто\b|\bes\b|\best\b|\bist\b|\blautet\b|\bé\b|\bè\b|\bto\b|\blà\b|\bla\b|是|为|：|"|«|`)[\s"'«“(`*:]*)+""")
+_DELIMITER = re.compile(
+    r"""[\s"'«“(`*]*(?:(?:[:=→>]|->|=>|-|—|–|\bis\b|\bэто\b|\bes\b|\best\b|\bist\b|\blautet\b|\bé\b|\bè\b|\bto\b|\blà\b|\bla\b|是|为|：|"|«|`)[\s"'«“(`*:]*)+"""
+)
 _TOKEN = re.compile(r"[^\s«»“”<>]+")
 _STRIP_LEFT = "\"'`«“(*[{:;,=-—–>→."
 _STRIP_RIGHT = "\"'`»”,;:)]}.…"
 _FILLER = frozenset(
-    """is это то от на для к ко в во у с вот там тут here the a an our my your his her is's новый новая старый мой твой наш такой тот same new old it it's its was now
-    es el la le les mon ma notre votre nouveau nueva nuevo mi tu su del de du d' pour para por do da dos das o a os novo nova ist lautet das der die für fuer neu neue mein dein unser
-    nowe jest to do moje nasze yeni bizim benim là của cho mới e è il lo per nuovo nuova mio tuo wifi wi-fi вайфай вайфая вайфаю вайфая: вайфай: wlan router роутера роутер netflix нетфликса нетфликс почты почта
-    новий твій мій наш від до для це mail email gmail icloud apple instagram инсты инста вк vk сайта сайт сайте account аккаунта акка аккаунт фото ноут ноутбук ноута компа комп pc laptop phone телефон
-    лови держи пиши записывай запиши запомни вводи введи попробуй вроде кажется примерно вроде-как probably maybe try use type enter just like actually actual one por_favor toma apunta prueba voilà tiens c'est cest
-    и and y et und e i oraz ve và still currently changed set updated поменял поменяла сменил сменила обновил сейчас теперь будет стоит был была 是 为""".split()
+    [
+        "is",
+        "это",
+        "то",
+        "от",
+        "на",
+        "для",
+        "к",
+        "ко",
+        "в",
+        "во",
+        "у",
+        "с",
+        "вот",
+        "там",
+        "тут",
+        "here",
+        "the",
+        "a",
+        "an",
+        "our",
+        "my",
+        "your",
+        "his",
+        "her",
+        "is's",
+        "новый",
+        "новая",
+        "старый",
+        "мой",
+        "твой",
+        "наш",
+        "такой",
+        "тот",
+        "same",
+        "new",
+        "old",
+        "it",
+        "it's",
+        "its",
+        "was",
+        "now",
+        "es",
+        "el",
+        "la",
+        "le",
+        "les",
+        "mon",
+        "ma",
+        "notre",
+        "votre",
+        "nouveau",
+        "nueva",
+        "nuevo",
+        "mi",
+        "tu",
+        "su",
+        "del",
+        "de",
+        "du",
+        "d'",
+        "pour",
+        "para",
+        "por",
+        "do",
+        "da",
+        "dos",
+        "das",
+        "o",
+        "a",
+        "os",
+        "novo",
+        "nova",
+        "ist",
+        "lautet",
+        "das",
+        "der",
+        "die",
+        "für",
+        "fuer",
+        "neu",
+        "neue",
+        "mein",
+        "dein",
+        "unser",
+        "nowe",
+        "jest",
+        "to",
+        "do",
+        "moje",
+        "nasze",
+        "yeni",
+        "bizim",
+        "benim",
+        "là",
+        "của",
+        "cho",
+        "mới",
+        "e",
+        "è",
+        "il",
+        "lo",
+        "per",
+        "nuovo",
+        "nuova",
+        "mio",
+        "tuo",
+        "wifi",
+        "wi-fi",
+        "вайфай",
+        "вайфая",
+        "вайфаю",
+        "вайфая:",
+        "вайфай:",
+        "wlan",
+        "router",
+        "роутера",
+        "роутер",
+        "netflix",
+        "нетфликса",
+        "нетфликс",
+        "почты",
+        "почта",
+        "новий",
+        "твій",
+        "мій",
+        "наш",
+        "від",
+        "до",
+        "для",
+        "це",
+        "mail",
+        "email",
+        "gmail",
+        "icloud",
+        "apple",
+        "instagram",
+        "инсты",
+        "инста",
+        "вк",
+        "vk",
+        "сайта",
+        "сайт",
+        "сайте",
+        "account",
+        "аккаунта",
+        "акка",
+        "аккаунт",
+        "фото",
+        "ноут",
+        "ноутбук",
+        "ноута",
+        "компа",
+        "комп",
+        "pc",
+        "laptop",
+        "phone",
+        "телефон",
+        "лови",
+        "держи",
+        "пиши",
+        "записывай",
+        "запиши",
+        "запомни",
+        "вводи",
+        "введи",
+        "попробуй",
+        "вроде",
+        "кажется",
+        "примерно",
+        "вроде-как",
+        "probably",
+        "maybe",
+        "try",
+        "use",
+        "type",
+        "enter",
+        "just",
+        "like",
+        "actually",
+        "actual",
+        "one",
+        "por_favor",
+        "toma",
+        "apunta",
+        "prueba",
+        "voilà",
+        "tiens",
+        "c'est",
+        "cest",
+        "и",
+        "and",
+        "y",
+        "et",
+        "und",
+        "e",
+        "i",
+        "oraz",
+        "ve",
+        "và",
+        "still",
+        "currently",
+        "changed",
+        "set",
+        "updated",
+        "поменял",
+        "поменяла",
+        "сменил",
+        "сменила",
+        "обновил",
+        "сейчас",
+        "теперь",
+        "будет",
+        "стоит",
+        "был",
+        "была",
+        "是",
+        "为",
+    ]
 )
 _NOT_A_VALUE = frozenset(
-    """wrong incorrect required needed same old new invalid expired reset changed correct missing protected manager again please pls plz ok okay the that this something anything nothing none not
-    yes no lol haha don't dont can't cant what which where who how when idk unknown secret safe strong weak too in on at for from with by you your me my our their it was were has have had will would should
-    забыл забыла забыли сменил сменила поменял поменяла не нет неверный неправильный старый новый тот тоже такой какой который где что как кто чей мой твой наш его её их если там тут надо нужно можно
-    подошел подошёл подходит работает придумаю скину напишу потом сейчас завтра вечером знаю помню помнишь знаешь помнит никому обычный прежний простой сложный вышлю отправлю пришлю сохранен сохранён запомни от для на
-    incorrecta correcta nueva nueva mala olvidé olvidada se me no que cual cuál incorrecto incorrect oublié perdu faux nouveau changé falsch richtig vergessen neu errata sbagliata nuova errada errado nova esqueci nowe złe zmienione
-    yanlış doğru yeni sai đúng mới quên rồi gì không nào wifi wi-fi facebook instagram netflix google gmail apple icloud steam spotify telegram whatsapp windows amazon paypal github discord zoom ps5
-    sure still pretty very been being done maybe also and or but because so then than just only""".split()
+    [
+        "wrong",
+        "incorrect",
+        "required",
+        "needed",
+        "same",
+        "old",
+        "new",
+        "invalid",
+        "expired",
+        "reset",
+        "changed",
+        "correct",
+        "missing",
+        "protected",
+        "manager",
+        "again",
+        "please",
+        "pls",
+        "plz",
+        "ok",
+        "okay",
+        "the",
+        "that",
+        "this",
+        "something",
+        "anything",
+        "nothing",
+        "none",
+        "not",
+        "yes",
+        "no",
+        "lol",
+        "haha",
+        "don't",
+        "dont",
+        "can't",
+        "cant",
+        "what",
+        "which",
+        "where",
+        "who",
+        "how",
+        "when",
+        "idk",
+        "unknown",
+        "secret",
+        "safe",
+        "strong",
+        "weak",
+        "too",
+        "in",
+        "on",
+        "at",
+        "for",
+        "from",
+        "with",
+        "by",
+        "you",
+        "your",
+        "me",
+        "my",
+        "our",
+        "their",
+        "it",
+        "was",
+        "were",
+        "has",
+        "have",
+        "had",
+        "will",
+        "would",
+        "should",
+        "забыл",
+        "забыла",
+        "забыли",
+        "сменил",
+        "сменила",
+        "поменял",
+        "поменяла",
+        "не",
+        "нет",
+        "неверный",
+        "неправильный",
+        "старый",
+        "новый",
+        "тот",
+        "тоже",
+        "такой",
+        "какой",
+        "который",
+        "где",
+        "что",
+        "как",
+        "кто",
+        "чей",
+        "мой",
+        "твой",
+        "наш",
+        "его",
+        "её",
+        "их",
+        "если",
+        "там",
+        "тут",
+        "надо",
+        "нужно",
+        "можно",
+        "подошел",
+        "подошёл",
+        "подходит",
+        "работает",
+        "придумаю",
+        "скину",
+        "напишу",
+        "потом",
+        "сейчас",
+        "завтра",
+        "вечером",
+        "знаю",
+        "помню",
+        "помнишь",
+        "знаешь",
+        "помнит",
+        "никому",
+        "обычный",
+        "прежний",
+        "простой",
+        "сложный",
+        "вышлю",
+        "отправлю",
+        "пришлю",
+        "сохранен",
+        "сохранён",
+        "запомни",
+        "от",
+        "для",
+        "на",
+        "incorrecta",
+        "correcta",
+        "nueva",
+        "nueva",
+        "mala",
+        "olvidé",
+        "olvidada",
+        "se",
+        "me",
+        "no",
+        "que",
+        "cual",
+        "cuál",
+        "incorrecto",
+        "incorrect",
+        "oublié",
+        "perdu",
+        "faux",
+        "nouveau",
+        "changé",
+        "falsch",
+        "richtig",
+        "vergessen",
+        "neu",
+        "errata",
+        "sbagliata",
+        "nuova",
+        "errada",
+        "errado",
+        "nova",
+        "esqueci",
+        "nowe",
+        "złe",
+        "zmienione",
+        "yanlış",
+        "doğru",
+        "yeni",
+        "sai",
+        "đúng",
+        "mới",
+        "quên",
+        "rồi",
+        "gì",
+        "không",
+        "nào",
+        "wifi",
+        "wi-fi",
+        "facebook",
+        "instagram",
+        "netflix",
+        "google",
+        "gmail",
+        "apple",
+        "icloud",
+        "steam",
+        "spotify",
+        "telegram",
+        "whatsapp",
+        "windows",
+        "amazon",
+        "paypal",
+        "github",
+        "discord",
+        "zoom",
+        "ps5",
+        "sure",
+        "still",
+        "pretty",
+        "very",
+        "been",
+        "being",
+        "done",
+        "maybe",
+        "also",
+        "and",
+        "or",
+        "but",
+        "because",
+        "so",
+        "then",
+        "than",
+        "just",
+        "only",
+    ]
 )
 
 
@@ -74,12 +510,16 @@ def _clean(token: str, start: int) -> tuple[str, int]:
 class ChatPasswordRecognizer(ChatRecognizer):
     """Passwords near the words that announce them."""
 
-    wake = Wake.PASSWORD
-    entities = (Entity.PASSWORD,)
+    wake = Wake.PASSWORD | Wake.AT
+    entities = (Entity.PASSWORD, Entity.USERNAME)
 
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
-        keywords = list(PASSWORD_KEYWORD.finditer(norm))
+        keywords = [
+            k
+            for k in PASSWORD_KEYWORD.finditer(norm)
+            if not norm.startswith("[", k.start() - 1) and not _TAG.match(norm, k.end())  # scrubbed before
+        ]
         found = False
         for i, keyword in enumerate(keywords):
             stop = keywords[i + 1].start() if i + 1 < len(keywords) else len(norm)
@@ -89,6 +529,11 @@ class ChatPasswordRecognizer(ChatRecognizer):
             if hit is not None:
                 found = True
                 yield hit
+                pair = _PAIR.match(norm, hit.end, stop)
+                if pair and likeness(_clean(pair[1], 0)[0]) >= 2:
+                    # user / password
+                    token, start = _clean(pair[1], pair.start(1))
+                    yield Hit(start, start + len(token), Entity.PASSWORD, 0.7, "password.pair")
         if not found:
             network = _NETWORK_KEYWORD.search(norm)
             if network:
@@ -99,14 +544,32 @@ class ChatPasswordRecognizer(ChatRecognizer):
         if not found:
             login = _LOGIN_KEYWORD.search(norm)
             if login:
-                yield from self._strong(norm, login.end())
+                for hit in self._strong(norm, login.end()):
+                    found = True
+                    yield hit
+        if not found:
+            for match in _PAIR_ALONE.finditer(norm):
+                if likeness(match[2]) == 3:
+                    found = True
+                    if "@" not in match[1]:
+                        yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.6, "username.pair")
+                    yield Hit(match.start(2), match.end(2), Entity.PASSWORD, 0.7, "password.pair")
+        if not found:
+            for match in _TOKEN.finditer(norm):
+                token, start = _clean(match[0], match.start())
+                if 7 <= len(token) <= 24 and _SHAPED.fullmatch(token) and likeness(token) == 3:
+                    yield Hit(start, start + len(token), Entity.PASSWORD, 0.6, "password.shape")
 
     def _after(self, norm: str, keyword: re.Match[str], stop: int, is_network: bool = False) -> Hit | None:
         is_weak = is_network or _WEAK_PASSWORD.fullmatch(keyword[0]) is not None
         delimiter = _DELIMITER.match(norm, keyword.end())
         has_delimiter = delimiter is not None and bool(delimiter[0].strip(" \n"))
-        is_colon = delimiter is not None and any(c in delimiter[0] for c in ":=→>：\"«`")
+        is_colon = delimiter is not None and any(c in delimiter[0] for c in ':=→>："«`')
         at = delimiter.end() if delimiter else keyword.end()
+        if has_delimiter and not is_network:
+            quoted = _QUOTED.match(norm, keyword.end())
+            if quoted and (" " in quoted[1] or likeness(quoted[1])):
+                return Hit(quoted.start(1), quoted.end(1), Entity.PASSWORD, 0.8, "password.quoted")
         tokens = []
         for match in _TOKEN.finditer(norm, at, stop):
             token, start = _clean(match[0], match.start())
@@ -126,8 +589,14 @@ class ChatPasswordRecognizer(ChatRecognizer):
             if like == 3:
                 value = 3.0 - near * 0.15
             elif like == 2:
-                if near <= 1 and (not is_weak or has_delimiter or near == 0) and not _is_counted(norm, start + len(token)):
+                if (
+                    (near <= 1 or (near <= 3 and len(token) >= 6 and not is_weak))
+                    and (not is_weak or has_delimiter or near == 0)
+                    and not _is_counted(norm, start + len(token))
+                ):
                     value = 2.0 - near * 0.4 + (0.5 if has_delimiter else 0)
+            elif like == 1 and i < 3 and len(token) >= 6 and is_latin(token) and is_gibberish(low) and not is_network:
+                value = 1.1
             elif like == 1 and i == 0 and low not in _NOT_A_VALUE:
                 rest = norm[start + len(token) : stop].lstrip(" \"'`»”)").lstrip()
                 is_last = not rest or rest[0] in ",.;\n!" or rest[0] in "(:"
@@ -158,18 +627,41 @@ class ChatPasswordRecognizer(ChatRecognizer):
     def _strong(self, norm: str, at: int) -> Iterator[Hit]:
         """A login without the word password: what mixes letters and digits, the last of such tokens."""
         last = None
-        n = 0
-        for match in _TOKEN.finditer(norm, at):
+        for n, match in enumerate(_TOKEN.finditer(norm, at)):
             token, start = _clean(match[0], match.start())
-            n += 1
-            if n > 10:
+            if n == 10:
                 break
-            if likeness(token) >= 3 and not re.fullmatch(r"[\w.]+", token.rstrip("!")) or (
-                likeness(token) >= 3 and re.search(r"\d", token) and re.search(r"[A-Za-zА-я]", token) and len(token) >= 7
+            if (likeness(token) >= 3 and not re.fullmatch(r"[\w.]+", token.rstrip("!"))) or (
+                likeness(token) >= 3
+                and re.search(r"\d", token)
+                and re.search(r"[A-Za-zА-я]", token)
+                and len(token) >= 7
             ):
                 last = (token, start)
         if last is not None:
+            before = _PAIR_BEFORE.search(norm, at, last[1])
+            if before and (
+                likeness(before[1]) >= 2
+                or (before[1] != before[0].rstrip() and likeness(before[1]) and before[1].lower() not in _FILLER)
+            ):
+                yield Hit(before.start(1), before.end(1), Entity.USERNAME, 0.6, "username.pair")
             yield Hit(last[1], last[1] + len(last[0]), Entity.PASSWORD, 0.6, "password.login")
+
+
+_QUOTED = re.compile(r"[\s:=\-–—]{0,4}(?:(?:is|это|es|est|ist|é|è|to|là)\s)?[\"«“]([^\"»”\n]{3,60})[\"»”]")
+_PAIR_ALONE = re.compile(r"(?<!\S)([\w.@\-]{3,40})\s*[/|]\s*(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)([^\s/|]{6,32})(?!\S)")
+_TAG = re.compile(r"[\s:=\-]*\[[A-Z_]{3,}\]")
+_PAIR = re.compile(r"\s*[/|:]\s*([^\s«»“”<>]+)")
+_PAIR_BEFORE = re.compile(r"([\w.\-]{3,32})(?:\s*[/|:]\s*|\s+)$")
+_SHAPED = re.compile(
+    r"(?=.*[A-Za-z]{2})(?=.*\d)(?:[A-Za-z0-9]+[!#$%^&*][A-Za-z0-9!#$%^&*]*[A-Za-z0-9][!#$%^&*]*"
+    r"|(?!(?i:img|dsc|vid|photo|file|test|var|col|id|log|screenshot|doc|user|item|key|page|ch|ep|part|pxl|mvi|rec|utf|tmp|data|model|layer|sha|x86|ram)_?\d*[_.])[A-Za-z]{3,}[A-Za-z0-9]*_[A-Za-z0-9]+[!#$*]*|[A-Z][a-z]{2,}[A-Z][a-z]{2,}\d{1,4}[!#$*]*|[A-Z][a-z]{2,}\d{4}[!#$*]+)"
+)
+
+
+def is_gibberish(word: str) -> bool:
+    """Return whether a Latin word has too few vowels to be one: Russian typed on the other layout."""
+    return word.isascii() and word.isalpha() and sum(c in "aeiouy" for c in word) < 0.22 * len(word)
 
 
 def view_is_cyrillic(norm: str) -> bool:
@@ -189,52 +681,67 @@ def _is_counted(norm: str, end: int) -> bool:
 
 _CODE_KEYWORD = re.compile(
     _B
-    + r"(?:пин|pin|пін)[- ]?(?:код\w{0,2}|codes?)?|код\w{0,3}|code|codes|codice|codici|c[oó]digos?|kod\w{0,3}|mã(?: xác (?:nhận|minh|thực))?|ma xac nhan|otp|tan|puk|2fa|tfa|mfa|cv[cv]2?|цвв|свв|cvv/cvc"
-    r"|домофон\w*|сигнализаци\w+|сейф\w*|alarm\w*|alarme|digicode|verification|geheimzahl|zahlencode|t[üu]rcode|clave|验证码|驗證碼|校验码|动态码|门禁\w*|门锁|安全码|码|keypad|safe combo|lockbox|szyfr|passcode|şifre\w*|sifre\w*|onay kodu"
+    + r"(?:пин|pin|пін)(?:i|im|in|imi|ini|ы|а|ом)?[- ]?(?:код\w{0,2}|codes?)?|код\w{0,3}|code|codes|codice|codici|c[oó]digos?|kod\w{0,3}|mã(?: xác (?:nhận|minh|thực))?|ma xac nhan|otp|tan|puk|2fa|tfa|mfa|cv[cv]2?|цвв|свв|cvv/cvc"
+    r"|домофон\w*|сигнал(?:изаци\w+|к\w+)|сейф\w*|alarm\w*|alarme|digicode|verification|geheimzahl|zahlencode|t[üu]rcode|clave|(?:best[äa]tigungs|t[üu]r|zugangs|sicherheits|haus|alarm|tor|garagen|einmal|freischalt|entsperr|verifizierungs|authentifizierungs)-?(?:code|kode|pin|tan)|keypad|safe combo|lockbox|szyfr|passcode|şifre\w*|sifre\w*|onay kodu"
     r"|one[- ]time|одноразов\w+|смс-?к\w*|смск\w+|три цифры(?: сзади)?|combination"
-    + _E,
+    + _E
+    + "|验证码|驗證碼|校验码|动态码|门禁码?|门锁|保险箱密码|安全码|取件码",
     re.IGNORECASE,
 )
 _CODE_VERB = re.compile(
     _B
-    + r"(?:мне |тебе |вам |щас |сейчас )?(?:пришл[оаи]|пришёл|пришел|прислал\w*|надіслал\w*|прийшов|прийшло)|введи\w*|вводи|вбей|вбивай|продиктуй|підтверд\w+|подтвер\w+|enter|type in|verify|got sent|texted me|sms|смс\w*|эсэмэск\w+|введіть|gir|wpisz|bestätig\w+"
+    + r"(?:мне |тебе |вам |щас |сейчас )?(?:пришл[оаи]|пришёл|пришел|прислал\w*|надіслал\w*|прийшов|прийшло)|введи\w*|вводи|вбей|вбивай|продиктуй|підтверд\w+|подтвер\w+|enter|type in|verify|got sent|texted me|(?:a )?(?:text|message) (?:with|saying)|sms|смс\w*|эсэмэск\w+|введіть|gir|wpisz|bestätig\w+|arrivat[oa]|lleg[oó]|llegado|reçu|recu|chegou|recebi|kam|bekommen|przyszedł|przyszedl|geldi|gelen|tippe|tape|digita|introduce|ввел|ввёл|вводил\w?|nhập|nhận"
     + _E,
     re.IGNORECASE,
 )
 _NOT_A_CODE = re.compile(
-    r"ошибк|error|err\b|promo|промо|скидк|discount|coupon|купон|voucher|zip|postal|postcode|post ?code|почтов|индекс|стран|country|област|город|area|товар|dress|source|исходн|регион|подразделен|qr|bar ?code|штрих|vs ?code|code review|"
+    r"ошибк|помилк|fehler|błęd|errore|erreur|hata kod|lỗi|错误|error|err\b|promo|промо|скидк|discount|coupon|купон|voucher|zip|postal|postcode|post ?code|почтов|индекс|стран|country|област|город|area|товар|barras|kreskow|barre|barkod|strich|checkout|касс|оформлени|сумм|amount|dress|source|исходн|регион|подразделен|qr|bar ?code|штрих|vs ?code|code review|"
     r"morse|морзе|окпо|оквэд|бик|status|http|exit|ответ|response|postleit|plz|código postal|codigo postal|code postal|kod poczt|posta kodu|cap\b|邮编|区号|линии|line|lines|строк|"
     r"build|сборк|culture|genetic|генетич|descuento|réduction|remise|sconto|rabatt|rabat|indirim|giảm giá|khuyến mãi|优惠码|desconto|vùng|bưu chính|treasury|penal|уголовн|civil|commune|da vinci|versand|product|produkt|producto|"
     r"notation|рейс|flight|sort code|swift|hex|color|colou?r|цвет|reserva|booking|брон|заказ|order|tracking|трек|версии|dialling",
     re.IGNORECASE,
 )
-_CODE_VALUE = re.compile(r"(?<![\w.,:/+\-])[*#]?(?:\d[ -]?){2,8}\d[*#]?(?![\w])|(?<![\w.,:/+\-])[*#]*(?=\w*\d\w*\d)[A-Za-zА-Яа-яЁё]{0,2}\d{1,6}[A-Za-zА-Яа-яЁё*#]{1,2}\d{0,6}[*#]*(?![\w.,:]\w)|(?<![\w])[A-Z]{1,3}-\d{4,8}(?!\w)|(?<!\w)(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z0-9]{5,8}(?!\w)")
-_CVV = re.compile(r"(?<![^\W_])(?:cv[cv]2?|cvv/cvc|цвв|свв|сvv|cvn|код безопасности|security code|три цифры(?: сзади| с обратной стороны)?|安全码|código de seguridad|code de sécurité|cryptogramme|prüfziffer|código de segurança)\D{0,15}(\d{3,4})(?!\d)", re.IGNORECASE)
+_CODE_VALUE = re.compile(
+    r"(?<![\w.,:/+\-])[*#]?(?:\d[ -]?){2,8}\d[*#]?(?![\w])|(?<![\w.,:/+\-])[*#]*(?=\w*\d\w*\d)[A-Za-zА-Яа-яЁё]{0,2}\d{1,6}[A-Za-zА-Яа-яЁё*#]{1,2}\d{0,6}[*#]*(?![\w.,:]\w)|(?<![\w])[A-Z]{1,3}-\d{4,8}(?!\w)|(?<!\w)(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z0-9]{5,8}(?!\w)"
+)
+_CVV = re.compile(
+    r"(?<![^\W_])(?:cv[cv]2?|cvv/cvc|цвв|свв|сvv|cvn|код безопасности|security code|три цифры(?: сзади| с обратной стороны)?|安全码|código de seguridad|code de sécurité|cryptogramme|prüfziffer|código de segurança)\D{0,15}(\d{3,4})(?!\d)",
+    re.IGNORECASE,
+)
 
 
 class ChatCodeRecognizer(ChatRecognizer):
     """PINs, CVVs, door and alarm codes, one-time codes."""
 
-    wake = Wake.CODE | Wake.BANK
+    wake = Wake.CODE | Wake.BANK | Wake.PASSWORD
     entities = (Entity.PIN, Entity.OTP)
 
     def scan(self, view: View) -> Iterator[Hit]:
-        if not view.wake & (Wake.DIGITS | Wake.CJK):
+        if view.n_digits < 2:
             return
         norm = view.norm
         for match in _CVV.finditer(norm):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.9, "pin.cvv")
-        if not view.wake & Wake.CODE:
+        if not view.wake & (Wake.CODE | Wake.PASSWORD):
             return
         for keyword in _CODE_KEYWORD.finditer(norm):
             around = norm[max(0, keyword.start() - 14) : keyword.end() + 18]
             if _NOT_A_CODE.search(around):
                 continue
-            value = self._value(norm, keyword.end(), min(len(norm), keyword.end() + 48)) or self._value_before(norm, keyword.start())
+            value = self._value(norm, keyword.end(), min(len(norm), keyword.end() + 48))
+            if value and _STATUS.fullmatch(norm, *value) and len(keyword[0]) <= 5 and not _PIN_LIKE.search(norm):
+                continue  # HTTP says 404
+            value = value or self._value_before(norm, keyword.start())
             if value is None:
                 continue
             entity = Entity.OTP if _OTP_LIKE.search(norm) and not _PIN_LIKE.search(keyword[0]) else Entity.PIN
             yield Hit(*value, entity, 0.8, "code.keyword")
+        for match in _TO_LOG_IN.finditer(norm):
+            yield Hit(match.start(), match.end(), Entity.OTP, 0.7, "otp.to-log-in")
+        for match in _COMBINATION.finditer(norm):
+            yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.combination")
+        for gate in _GATE.finditer(norm):
+            yield Hit(gate.start(1), gate.end(1), Entity.PIN, 0.7, "code.gate")
         for verb in _CODE_VERB.finditer(norm):
             value = self._value(norm, verb.end(), min(len(norm), verb.end() + 30), is_verb=True)
             if value is not None and not _NOT_A_CODE.search(norm):
@@ -247,11 +754,20 @@ class ChatCodeRecognizer(ChatRecognizer):
             digits = sum(c.isdigit() for c in match[0])
             value_start, value_end = match.span()
             raw = match[0]
+            if re.fullmatch(r"[A-Z]{3,}\d{1,3}", raw):
+                continue  # SUMMER20 is a voucher
             if not 3 <= digits <= 9 and not (digits == 2 and len(raw) > 4):
                 continue
-            if is_verb and not (4 <= digits <= 8 and raw.isdigit()):
+            is_written = raw.isdigit() or re.fullmatch(r"\d{3}[ -]\d{3}", raw) or _CODE_KEYWORD.search(norm)
+            if is_verb and not (
+                4 <= digits <= 8 and is_written and not re.fullmatch(r"[1-9]\d?0{2,}|(?:19|20)\d\d", raw)
+            ):
                 continue
-            if _is_counted(norm, value_end) or _NEAR_DATE.match(norm, max(0, value_start)):
+            if (
+                _is_counted(norm, value_end)
+                or _PRICED.search(norm, max(0, value_start - 14), value_start)
+                or _NEAR_DATE.match(norm, max(0, value_start))
+            ):
                 continue
             if is_verb and re.match(r"\s*(?:на карт|за |to |bonus|points|балл)", norm[value_end:]):
                 continue
@@ -260,7 +776,10 @@ class ChatCodeRecognizer(ChatRecognizer):
 
     def _value_before(self, norm: str, stop: int) -> tuple[int, int] | None:
         last = None
-        for match in re.finditer(r"(?<![\w.,:/+\-])\d{4,8}(?=[\s,.\-–—:;!()]{1,4}(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)", norm[max(0, stop - 30) : stop]):
+        for match in re.finditer(
+            r"(?<![\w.,:/+\-])(?:\d{4,8}|\d{3}[ -]\d{3})(?=[\s,.\-–—:;!?()]{1,4}(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)",
+            norm[max(0, stop - 30) : stop],
+        ):
             last = match
         if last is None:
             return None
@@ -268,16 +787,39 @@ class ChatCodeRecognizer(ChatRecognizer):
         return base + last.start(), base + last.end()
 
 
+_PRICED = re.compile(
+    r"(?:стоит|стоил\w?|цен\w+|купил\w? за|за|costs?|worth|for only|price|kostet|cuesta|coûte|custa|costa|kosztuje) $",
+    re.IGNORECASE,
+)
+_GATE = re.compile(
+    r"(?<![^\W_])(?:ворот\w*|калитк\w*|шлагбаум\w*|чемодан\w*|шкафчик\w*|зам(?:ок|ке|ка)|двер\w+|gate|door|lock(?:er|box)?|suitcase|garage|подъезд\w*|porta|puerta|porte|tür|drzwi|brama|kapı)(?![^\W_])"
+    r"[^\d\n]{0,30}?(?:наб[еи]р\w+|открыва\w+ (?:на|по)|жми|нажми|dial|press|punch in|opens with|combo|комбинаци\w+)[^\d\n*#]{0,12}([*#]?\d{3,8}#?)(?!\w)",
+    re.IGNORECASE,
+)
+_TO_LOG_IN = re.compile(
+    r"(?<![\w.,:/+\-])(\d{4,8})(?= is your)|(?<![\w.,:/+\-])(\d{4,8})(?= (?:to|for|um|para|per|pour|чтобы|для) (?:log|sign|verify|confirm|connect|iniciar|entrar|accedere|вход|войти|подтв|enter|access))"
+)
+_COMBINATION = re.compile(
+    r"(?<![^\W_])(?:(?:lock|safe|bike|locker|suitcase)\b[^\d\n]{0,24}|(?:atm|bankomat|банкомат)\s*[:=]\s*)(\d(?:-\d){2,5}|\d\d-\d\d-\d\d|(?<=[:=] )\d{4,6})(?![\w\-])",
+    re.IGNORECASE,
+)
+_STATUS = re.compile(r"[1-5]0\d|418|429")
 _NEAR_DATE = re.compile(r"\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d\d")
 _OTP_LIKE = re.compile(
     r"пришл|прислал|смс|sms|эсэмэс|otp|одноразов|one[- ]time|verif|подтвержд|підтвердж|2fa|login code|authent|code is|вход|验证|驗證|xác|onay|doğrul|bestätig|vérif|potwierdz|weryf|conferma|confirma|whatsapp|telegram|google|введи",
     re.IGNORECASE,
 )
-_PIN_LIKE = re.compile(r"пин|pin|пін|домоф|сигнал|сейф|alarm|digicode|cv|puk|gate|door|safe|keypad|lockbox", re.IGNORECASE)
+_PIN_LIKE = re.compile(
+    r"пин|pin|пін|домоф|сигнал|сейф|alarm|digicode|cv|puk|gate|door|safe|keypad|lockbox", re.IGNORECASE
+)
 
 
 _KEYS: tuple[tuple[str, Entity, str], ...] = (
-    ("pem", Entity.PRIVATE_KEY, r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END)[\s\S])*(?:-----END [A-Z0-9 ]*-----)?"),
+    (
+        "pem",
+        Entity.PRIVATE_KEY,
+        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END)[\s\S])*(?:-----END [A-Z0-9 ]*-----)?",
+    ),
     ("putty", Entity.PRIVATE_KEY, r"PuTTY-User-Key-File-\d[\s\S]*"),
     ("age", Entity.PRIVATE_KEY, r"AGE-SECRET-KEY-1[0-9A-Z]{20,}"),
     ("jwt", Entity.API_KEY, r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"),
@@ -287,7 +829,11 @@ _KEYS: tuple[tuple[str, Entity, str], ...] = (
     ("slack", Entity.API_KEY, r"(?<!\w)(?:xox[abeoprs]-[\w-]{10,}|xapp-\d-[\w-]{10,})"),
     ("aws", Entity.API_KEY, r"(?<!\w)(?:AKIA|ASIA|ABIA|ACCA|AGPA|AIDA|AROA)[A-Z0-9]{12,20}(?!\w)"),
     ("google", Entity.API_KEY, r"(?<!\w)(?:AIza[\w-]{30,40}|ya29\.[\w-]{16,}|GOCSPX-[\w-]{20,}|1//0[\w-]{30,})"),
-    ("vendor", Entity.API_KEY, r"(?<!\w)(?:hf_|npm_|pypi-|dop_v1_|doo_v1_|shpat_|shpss_|shpca_|whsec_|gsk_|xai-|r8_|tvly-|pplx-|dckr_pat_|sntrys_|sntryu_|lin_api_|figd_|PMAK-|NRAK-|glc_|glsa_|ATATT3|SK|AC|key-|y0_|t1\.|AQVN|ntn_|secret_|rnd_|fo1_|nvapi-|sq0[a-z]{3}-|EAA[A-Z]|vk1\.a\.|SG\.|lsv2_|phc_|pul-|hvs\.|ops_|dp\.pt\.|tskey-|CFPAT-|atlasv1\.|rdme_|patq?[A-Za-z0-9]{14}\.)[\w.\-]{16,}(?!\w)"),
+    (
+        "vendor",
+        Entity.API_KEY,
+        r"(?<!\w)(?:hf_|npm_|pypi-|dop_v1_|doo_v1_|shpat_|shpss_|shpca_|whsec_|gsk_|xai-|r8_|tvly-|pplx-|dckr_pat_|sntrys_|sntryu_|lin_api_|figd_|PMAK-|NRAK-|glc_|glsa_|ATATT3|SK|AC|key-|y0_|t1\.|AQVN|ntn_|secret_|rnd_|fo1_|nvapi-|sq0[a-z]{3}-|EAA[A-Z]|vk1\.a\.|SG\.|lsv2_|phc_|pul-|hvs\.|ops_|dp\.pt\.|tskey-|CFPAT-|atlasv1\.|rdme_|patq?[A-Za-z0-9]{14}\.)[\w.\-]{16,}(?!\w)",
+    ),
     ("telegram", Entity.API_KEY, r"(?<![\w:])\d{7,11}:[A-Za-z0-9_-]{30,40}(?!\w)"),
     ("discord", Entity.API_KEY, r"(?<!\w)[A-Za-z0-9_-]{20,30}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{25,40}(?!\w)"),
     ("bearer", Entity.API_KEY, r"(?i:(?<=bearer )|(?<=authorization: )|(?<=basic ))[\w.\-+/=]{16,}"),
@@ -308,7 +854,7 @@ def looks_random(token: str) -> bool:
     has_lower = any(c.islower() for c in token)
     has_upper = any(c.isupper() for c in token)
     n_digits = sum(c.isdigit() for c in token)
-    changes = sum(_kind(a) != _kind(b) for a, b in zip(token, token[1:], strict=False))
+    changes = sum(_kind(a) != _kind(b) for a, b in pairwise(token))
     return has_lower and has_upper and n_digits >= 2 and changes >= len(token) // 4
 
 
@@ -378,17 +924,24 @@ class ChatSeedRecognizer(ChatRecognizer):
             yield Hit(run[0][0], run[-1][1], Entity.SEED_PHRASE, 0.9, "seed.words")
 
 
-_URL = re.compile(r"(?:https?://|www\.)[^\s<>\"'»)]+|(?<![\w@./])(?:t\.me|telegram\.me|discord\.gg|chat\.whatsapp\.com|vk\.me|zoom\.us|meet\.google\.com|bit\.ly|(?:[\w-]+\.)+(?:com|ru|org|net|io|me|gg|us|co|app|dev|link|uk|de|fr|es|it|pl|pt|br|tr|vn|ua|cn|eu|info))/[^\s<>\"'»)]+", re.IGNORECASE)
+_URL = re.compile(
+    r"(?:https?://|www\.)[^\s<>\"'»)]+|(?<![\w@./])(?:t\.me|telegram\.me|discord\.gg|chat\.whatsapp\.com|vk\.me|zoom\.us|meet\.google\.com|bit\.ly|(?:[\w-]+\.)+(?:com|ru|org|net|io|me|gg|us|co|app|dev|link|uk|de|fr|es|it|pl|pt|br|tr|vn|ua|cn|eu|info))/[^\s<>\"'»)]+",
+    re.IGNORECASE,
+)
 _SECRET_PARAM = re.compile(
     r"[?&#;](?:[\w\-]*(?:token|auth_?key|apikey|api_key|secret|passw\w*|signature|session|credential|jwt|invite\w*|otp|reset\w*|confirm\w*|verif\w*|magic\w*|share_?key|resourcekey|access\w*)|key|auth|sig|sid|pwd|pass|code|hash|ticket|invitation|sv|tk|t|k|s|h|p|sign|h_hash|igsh)=([^&\s#]{4,})",
     re.IGNORECASE,
 )
-_ALWAYS_PARAM = re.compile(r"[?&#;](?:[\w\-]*(?:token|auth_?key|apikey|api_key|secret|passw\w*|signature|session_?id|credential|jwt|invite\w*|otp|resourcekey|access_\w+)|key|auth|sig|pwd|pass|invitation)=[^&\s#]{4,}", re.IGNORECASE)
+_ALWAYS_PARAM = re.compile(
+    r"[?&#;](?:[\w\-]*(?:token|auth_?key|apikey|api_key|secret|passw\w*|signature|session_?id|credential|jwt|invite\w*|otp|resourcekey|access_\w+)|key|auth|sig|pwd|pass|invitation)=[^&\s#]{4,}",
+    re.IGNORECASE,
+)
 _USERINFO = re.compile(r"://[^\s/@:]+:[^\s/@]+@")
 _INVITE = re.compile(
     r"(?:t\.me/(?:joinchat/|\+)|telegram\.me/(?:joinchat/|\+)|discord(?:app)?\.(?:gg|com/invite)/|chat\.whatsapp\.com/|/(?:invite|invites|invitation|join|joinchat|reset|magic|confirm|verify|activate|share|s|unsubscribe|password-reset|reset-password|set-password|login|einladung|shared)/|zoom\.us/j/[^\s?]+\?pwd=|vk\.me/join/|viber\.com/|signal\.group/|line\.me/ti/g/|teams\.microsoft\.com/l/meetup-join|webhooks/|hooks\.slack\.com/services/)[\w\-+=%/.#]{5,}",
     re.IGNORECASE,
 )
+_ALWAYS_INVITE = re.compile(r"joinchat|/\+|discord|whatsapp|signal|hook|pwd=|vk\.me", re.IGNORECASE)
 _PLAIN_SLUG = re.compile(r"[a-z]+(?:[-_][a-z]+)*|\d+", re.IGNORECASE)
 
 
@@ -399,7 +952,10 @@ class ChatSecretUrlRecognizer(ChatRecognizer):
     entities = (Entity.URL_SECRET,)
 
     def scan(self, view: View) -> Iterator[Hit]:
-        for match in re.finditer(r"(?<!\w)(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|redis|amqp|ftp|sftp|ssh|smtp|ss|vless|vmess|trojan|socks5?|otpauth|tg)://[^\s<>\"']+", view.norm):
+        for match in re.finditer(
+            r"(?<!\w)(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|redis|amqp|ftp|sftp|ssh|smtp|ss|vless|vmess|trojan|socks5?|otpauth|tg)://[^\s<>\"']+",
+            view.norm,
+        ):
             if "@" in match[0] or re.match(r"(?:ss|vless|vmess|trojan|otpauth)://", match[0]) or "secret=" in match[0]:
                 yield Hit(match.start(), match.end(), Entity.URL_SECRET, 0.9, "url.credential")
         for match in _URL.finditer(view.norm):
@@ -415,15 +971,19 @@ class ChatSecretUrlRecognizer(ChatRecognizer):
             return "url.parameter"
         for param in _SECRET_PARAM.finditer(url):
             value = param[1]
-            if len(value) >= 8 and any(c.isdigit() for c in value) and not value.isdigit() and not re.search(r"youtu", url):
+            if (
+                len(value) >= 8
+                and any(c.isdigit() for c in value)
+                and not value.isdigit()
+                and not re.search(r"youtu", url)
+            ):
                 return "url.parameter"
         invite = _INVITE.search(url)
         if invite:
-            tail = url[invite.end() :] or invite[0].rstrip("/").rsplit("/", 1)[-1]
             slug = invite[0].rstrip("/").rsplit("/", 1)[-1]
-            if re.search(r"(?:joinchat/|/\+|discord|whatsapp|signal\.group|webhook|hooks\.slack|pwd=|vk\.me)", invite[0]) or tail != slug or not _PLAIN_SLUG.fullmatch(slug):
-                if re.search(r"joinchat|/\+|discord|whatsapp|signal|hook|pwd=|vk\.me", invite[0]) or (len(slug) >= 6 and re.search(r"\d|[a-z][A-Z]", slug)):
-                    return "url.invite"
+            is_drawn = len(slug) >= 6 and not _PLAIN_SLUG.fullmatch(slug) and re.search(r"\d|[a-z][A-Z]", slug)
+            if is_drawn or _ALWAYS_INVITE.search(invite[0]):
+                return "url.invite"
         path = url.split("?", 1)[0]
         for part in path.split("/")[3:]:
             if len(part) >= 20 and looks_random(part):
@@ -465,9 +1025,29 @@ def answers(text: str, asks: int, step: int) -> list[Finding]:
         like = likeness(token)
         is_alone = len(content) == 1
         entity = None
-        if asks & ASKS_PASSWORD and (like == 3 or is_alone and like == 2 and len(token) >= 6 or is_alone and like == 1 and step == 1 and len(token) >= 6 and token.lower() not in _NOT_A_VALUE and token.isascii() and len(tokens) == 1 and re.fullmatch(r"[a-z]+", token) and any("\u0400" <= c <= "\u04ff" for c in text) is False and token not in _PLAIN_ANSWERS):
+        if asks & ASKS_PASSWORD and (
+            like == 3
+            or (is_alone and like == 2 and len(token) >= 6)
+            or (
+                is_alone
+                and like == 1
+                and step == 1
+                and len(token) >= 6
+                and token.lower() not in _NOT_A_VALUE
+                and token.isascii()
+                and len(tokens) == 1
+                and re.fullmatch(r"[a-z]+", token)
+                and any("\u0400" <= c <= "\u04ff" for c in text) is False
+                and token not in _PLAIN_ANSWERS
+            )
+        ):
             entity = Entity.PASSWORD
-        elif asks & ASKS_CODE and re.fullmatch(r"[*#]?\d{3,8}[*#]?|\d{2,6}[A-Za-zА-Яа-я]\d{0,4}", token) and (is_alone or step == 1) and not _is_counted(text, start + len(token)):
+        elif (
+            asks & ASKS_CODE
+            and re.fullmatch(r"[*#]?\d{3,8}[*#]?|\d{2,6}[A-Za-zА-Яа-я]\d{0,4}", token)
+            and (is_alone or step == 1)
+            and not _is_counted(text, start + len(token))
+        ):
             entity = Entity.PIN
         if entity is not None:
             out.append(Finding(start, start + len(token), entity, 0.6, "neighbour"))
@@ -475,5 +1055,52 @@ def answers(text: str, asks: int, step: int) -> list[Finding]:
 
 
 _PLAIN_ANSWERS = frozenset(
-    "nothing something anything whatever thanks please really exactly tomorrow tonight yesterday later always maybe never haven't forgot forgotten usually normal ofcourse course sorry minute moment second coming waiting welcome alright perfect correct bonjour gracias nothing mañana merci danke bitte obrigado grazie dzięki tamam teşekkürler change changed".split()
+    [
+        "nothing",
+        "something",
+        "anything",
+        "whatever",
+        "thanks",
+        "please",
+        "really",
+        "exactly",
+        "tomorrow",
+        "tonight",
+        "yesterday",
+        "later",
+        "always",
+        "maybe",
+        "never",
+        "haven't",
+        "forgot",
+        "forgotten",
+        "usually",
+        "normal",
+        "ofcourse",
+        "course",
+        "sorry",
+        "minute",
+        "moment",
+        "second",
+        "coming",
+        "waiting",
+        "welcome",
+        "alright",
+        "perfect",
+        "correct",
+        "bonjour",
+        "gracias",
+        "nothing",
+        "mañana",
+        "merci",
+        "danke",
+        "bitte",
+        "obrigado",
+        "grazie",
+        "dzięki",
+        "tamam",
+        "teşekkürler",
+        "change",
+        "changed",
+    ]
 )

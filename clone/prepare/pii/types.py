@@ -59,6 +59,14 @@ class ContactChoice(StrEnum):
     EXCLUDE = "exclude"  # the chat goes, and every quote and forward of that person
 
 
+class Names(StrEnum):
+    """How far first names are looked for that no contact bears."""
+
+    CONTACTS = "contacts"  # the export's own people alone
+    CAREFUL = "careful"  # English ones only where a word beside them says so: every tenth English word is also a name
+    ALL = "all"  # wherever a listed name stands with a capital
+
+
 class Ner(StrEnum):
     """A named-entity model beside the word lists; the person installs it."""
 
@@ -71,6 +79,7 @@ class Ner(StrEnum):
 class PiiSettings:
     """What a recipe says about personal data (the block `prepare.pii`)."""
 
+    names: Names = Names.CAREFUL
     ner: Ner = Ner.NONE
     ner_model: str = "xx_ent_wiki_sm"  # the spaCy model, where ner is spacy
     allow: tuple[str, ...] = ()  # words and phrases that always stay

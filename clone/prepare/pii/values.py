@@ -9,7 +9,7 @@ import re
 
 _UNIT = (
     r"(?:k|к|m|м|кг|kg|g|г|гр|gb|гб|mb|мб|tb|тб|km|км|cm|см|mm|мм|ml|мл|h|ч|час\w*|min|мин\w*|sec|сек\w*|s|d|дн\w*|год\w*|лет|г\.|pm|am|"
-    r"usd|eur|rub|руб\w*|р|₽|грн|zł|zl|pln|tl|vnd|đ|тыс\w*|тысяч\w*|млн|x|х|й|я|е|ый|ая|ого|го|му|м|ую|ом|st|nd|rd|th|er|e|è|º|ª|o|a|%|шт|чел|px|dpi|hz|гц|fps|"
+    r"usd|eur|rub|руб\w*|р|₽|грн|zł|zl|pln|tl|vnd|đ|тыс\w*|тысяч\w*|млн|x|х|й|я|е|ый|ая|ого|го|му|м|ую|ом|st|nd|rd|th|er|e|è|º|ª|o|a|%|шт|чел|px|dpi|hz|гц|ггц|мгц|кгц|ghz|mhz|fps|"
     r"w|kw|вт|v|в|mah|мач|°c|c|f|cc|hp|лс|л|l|°|元|块|号|月|日|年|点|分|个|人|岁|k|tr|ty|triệu|nghìn|tuổi|reais|euros?|dollars?|bucks|quid|p|pts?|lbs?|oz|ft|in|yo|yrs?|mins?|hrs?|secs?|days?|mg|мг)"
 )
 _PLAIN = re.compile(
@@ -29,7 +29,10 @@ _LETTER = re.compile(r"[^\W\d_]")
 _CAMEL = re.compile(r"[a-zа-яё][A-ZА-ЯЁ]")
 _WORDISH = re.compile(r"[^\W\d_]+(?:['’\-–/][^\W\d_]+)*\.?")
 _LATIN = re.compile(r"[A-Za-z]")
-_URLISH = re.compile(r"(?:https?://|www\.)|^[\w.+-]+@[\w-]+\.\w|^@\w|^t\.me/|\.(?:com|ru|org|net|io|me|txt|pdf|docx?|xlsx?|png|jpe?g|py|js|html|exe|zip|apk)(?:/|$)", re.IGNORECASE)
+_URLISH = re.compile(
+    r"(?:https?://|www\.)|^[\w.+-]+@[\w-]+\.\w|^@\w|^t\.me/|\.(?:com|ru|org|net|io|me|txt|pdf|docx?|xlsx?|png|jpe?g|py|js|html|exe|zip|apk)(?:/|$)",
+    re.IGNORECASE,
+)
 _TIME = re.compile(r"\d{1,2}[:.h]\d{2}(?:\s*[-–]\s*\d{1,2}[:.h]\d{2})?")
 
 
@@ -57,7 +60,12 @@ def likeness(token: str) -> int:
         if "_" in token or any(c in inner for c in "@#$%^&*!+=~|\\"):
             return 3 if len(token) >= 5 and not re.fullmatch(r"(.)\1*|\W*\w{1,2}\W*", token) else 0
         return 1
-    if has_digit and re.search(r"[#$%^&*@!_]", token) and len(token) >= 5 and not re.fullmatch(r"[#№]?\d+[%!*]*", token):
+    if (
+        has_digit
+        and re.search(r"[#$%^&*@!_]", token)
+        and len(token) >= 5
+        and not re.fullmatch(r"[#№]?\d+[%!*]*", token)
+    ):
         return 2
     return 0
 

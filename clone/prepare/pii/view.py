@@ -14,7 +14,7 @@ from typing import Any
 
 from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
 
-from clone.prepare.pii.words import BIP39, CJK_TRIGGERS, PREFIX_LENGTH, TRIGGERS, TRIGGER_PREFIXES, Wake
+from clone.prepare.pii.words import BIP39, CJK_TRIGGERS, PREFIX_LENGTH, TRIGGER_PREFIXES, TRIGGERS, Wake
 
 LANGUAGE = "xx"
 """The one language our recognizers are registered under: chats mix languages inside a message."""
@@ -55,7 +55,8 @@ _TABLE = _table()
 
 def _ranges(codes: Iterable[int]) -> str:
     """Return a character class of `codes`."""
-    out, run = [], []
+    out: list[list[int]] = []
+    run: list[int] = []
     for code in sorted(codes):
         if run and code == run[-1] + 1:
             run.append(code)
@@ -67,35 +68,59 @@ def _ranges(codes: Iterable[int]) -> str:
     return "[" + "".join(f"{re.escape(chr(r[0]))}-{re.escape(chr(r[-1]))}" for r in out) + "]"
 
 
-_ODD = re.compile(_ranges(_TABLE))
+_ODD = re.compile(_ranges(_TABLE)[:-1] + "\u3400-\u9fff]")
 WORD = re.compile(r"\w+")
 _DIGITS = re.compile(r"\d[^\w\n]{0,3}\d[^\w\n]{0,3}\d")
-_MIXED = re.compile(r"[a-z]\d|\d[a-z]")
+_DIGIT = re.compile(r"\d")
 _LONG = re.compile(r"[A-Za-z0-9_\-+/=]{20}")
+_GERMAN_STREET = re.compile(
+    r"(?:str\.?|stra(?:ss|ß)e|weg|platz|gasse|allee|damm|ufer|ring|markt|hof|graben|berg|steig|chaussee) \d|\d\w?, ?\d{4,5} \w{3}"
+)
 _CJK = re.compile(r"[\u3400-\u9fff]")
+_EXOTIC = re.compile(r"[\u3400-\u9fffà-öø-ÿā-ſơưạ-ỹ]")
 _CYRILLIC = re.compile(r"[\u0400-\u052f]")
 _VIETNAMESE = re.compile(r"[ăâđêôơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ]")
+_SURNAME = re.compile(
+    r"(?<!\w)[А-ЯЁІЇЄ][а-яёіїє]{2,}(?:[оеё]в|[иы]н|[сц]к|ськ|енк|чук|юк|ян|дзе|швили)(?:а|у|ым|ой|е|ий|ая|ого|ому|им|ую|о|ом|ою)?(?!\w)"
+)
+_PASSWORD_SHAPE = re.compile(
+    r"[A-Za-z0-9][!#$%^&*][A-Za-z0-9]|[A-Za-z]_\w*\d|\d_[A-Za-z]|[A-Z][a-z]+[A-Z][a-z]+\d|[A-Z][a-z]{2,}\d{4}[!#$*]"
+)
 _CJK_TRIGGER = re.compile("|".join(map(re.escape, CJK_TRIGGERS)))
 
 
 def normalise(text: str) -> tuple[str, list[int] | None]:
     """Return the text as recognizers read it and, for each of its characters, the offset in `text`.
 
-    The map is None where offsets did not move. It has one more entry: the end.
+    The map is None where offsets did not move.
     """
     if text.isascii() or not _ODD.search(text):
         return text, None
     chars: list[str] = []
     offsets: list[int] = []
+    was_cjk = was_ascii = has_moved = False
     for i, char in enumerate(text):
         new = _TABLE.get(ord(char), char)
-        if new:
-            chars.append(new)
-            offsets.append(i)
-    offsets.append(len(text))
-    if len(offsets) == len(text) + 1:
-        return "".join(chars), None
-    return "".join(chars), offsets
+        if not new:
+            has_moved = True
+            continue
+        is_cjk = "\u3400" <= new <= "\u9fff"
+        is_ascii = new.isascii() and new.isalnum()
+        if (was_cjk and is_ascii) or (was_ascii and is_cjk):
+            # Chinese runs into digits and Latin without a space; patterns need a word border there
+            has_moved = True
+            chars.append(" ")
+            offsets.append(i - 1)
+        was_cjk, was_ascii = is_cjk, is_ascii
+        chars.append(new)
+        offsets.append(i)
+    return "".join(chars), offsets if has_moved else None
+
+
+def unaccent(word: str) -> str:
+    """Return a Latin word without its accents, ł and ı included."""
+    plain = unicodedata.normalize("NFD", word.replace("ł", "l").replace("ı", "i"))
+    return "".join(c for c in plain if not unicodedata.combining(c))
 
 
 def lower(text: str) -> str:
@@ -106,7 +131,7 @@ def lower(text: str) -> str:
     return "".join(c if len(c.lower()) != 1 else c.lower() for c in text)
 
 
-class View(NlpArtifacts):
+class View(NlpArtifacts):  # type: ignore[misc]
     """One message. `norm` is what patterns run on; offsets of `norm` go through `span` before they leave."""
 
     # what AnalyzerEngine and the context enhancer read; ours carry their own context
@@ -118,8 +143,9 @@ class View(NlpArtifacts):
     scores: list[float] = []  # noqa: RUF012
     nlp_engine: Any = None
 
-    def __init__(self, text: str, triggers: Mapping[str, int] = TRIGGERS) -> None:
+    def __init__(self, text: str, triggers: Mapping[str, int] = TRIGGERS, lang: str = "") -> None:
         self.text = text
+        self.lang = lang  # of the chat, "" where nobody knows
         self.norm, self._offsets = normalise(text)
         self.low = low = lower(self.norm)
         if "ё" in low:
@@ -127,22 +153,47 @@ class View(NlpArtifacts):
         self.words = words = WORD.findall(low)
         wake = 0
         prefixes = TRIGGER_PREFIXES
+        get, get_prefix, longest = triggers.get, prefixes.get, 0
         for word in words:
-            wake |= triggers.get(word, 0) | prefixes.get(word[:PREFIX_LENGTH], 0)
-        if _DIGITS.search(low):
-            wake |= Wake.DIGITS
+            wake |= get(word, 0) | get_prefix(word[:PREFIX_LENGTH], 0)
+            if len(word) > longest:
+                longest = len(word)
+        if _DIGIT.search(low):
+            if _DIGITS.search(low):
+                wake |= Wake.DIGITS
+            if _GERMAN_STREET.search(low):
+                wake |= Wake.ADDRESS
+            if _PASSWORD_SHAPE.search(self.norm):
+                wake |= Wake.PASSWORD
         if "@" in low:
             wake |= Wake.AT
+        if "(at" in low or "[at" in low or (" at " in low and "dot" in low):
+            wake |= Wake.MAIL
         if "://" in low or ".com" in low or ".me/" in low or ".gg/" in low or "www." in low:
             wake |= Wake.URL
-        if _LONG.search(low):
+        if longest > 11 and _LONG.search(low):
             wake |= Wake.LONG
-        if len(words) > 11 and sum(w in BIP39 for w in words) > 11:
-            wake |= Wake.SEED
-        if not low.isascii() and _CJK.search(low):
-            wake |= Wake.CJK
-            for match in _CJK_TRIGGER.finditer(low):
-                wake |= CJK_TRIGGERS[match[0]]
+        if len(words) > 11:
+            run = 0
+            for word in words:
+                run = run + 1 if word in BIP39 else run if word.isdigit() else 0
+                if run > 7:
+                    wake |= Wake.SEED
+                    break
+        if not low.isascii():
+            if self.norm is not low and _SURNAME.search(self.norm):
+                wake |= Wake.NAME
+            exotic = _EXOTIC.search(low)
+            if exotic:
+                if exotic[0] >= "\u3400":
+                    wake |= Wake.CJK
+                    for match in _CJK_TRIGGER.finditer(low):
+                        wake |= CJK_TRIGGERS[match[0]]
+                else:
+                    wake |= Wake.NAME | (Wake.ADDRESS if _DIGIT.search(low) else 0)
+                    for word in words:
+                        if not word.isascii():
+                            wake |= get(unaccent(word), 0)
         self.wake = wake
 
     def span(self, start: int, end: int) -> tuple[int, int]:
@@ -150,6 +201,10 @@ class View(NlpArtifacts):
         if self._offsets is None:
             return start, end
         return self._offsets[start], self._offsets[end - 1] + 1
+
+    @cached_property
+    def n_digits(self) -> int:
+        return len(_DIGIT.findall(self.low))
 
     @cached_property
     def has_cyrillic(self) -> bool:
@@ -180,7 +235,9 @@ class ChatNlpEngine(NlpEngine):  # type: ignore[misc]
     def process_text(self, text: str, language: str) -> View:
         return View(text, self.triggers)
 
-    def process_batch(self, texts: Iterable[str], language: str, *args: Any, **kwargs: Any) -> Iterator[tuple[str, View]]:
+    def process_batch(
+        self, texts: Iterable[str], language: str, *args: Any, **kwargs: Any
+    ) -> Iterator[tuple[str, View]]:
         for text in texts:
             yield text, View(text, self.triggers)
 

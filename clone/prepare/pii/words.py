@@ -6,13 +6,12 @@ nothing the recognizers could find.
 
 from __future__ import annotations
 
-from enum import IntFlag
 from functools import cache
 from importlib.resources import files
 
 
-class Wake(IntFlag):
-    """What a message gives reason to look for."""
+class Wake:
+    """What a message gives reason to look for: bits. Plain integers, since the gate joins them for every word."""
 
     PASSWORD = 1
     CODE = 2
@@ -44,33 +43,33 @@ BIP39 = frozenset(read_list("bip39.txt"))
 
 PREFIX_LENGTH = 5
 
-_WAKE: dict[Wake, str] = {
+_WAKE: dict[int, str] = {
     Wake.PASSWORD: """
-        парол* пасс пассы пасса пас пассворд* пасворд* паспорд* пассфраз* логпас учетк* учётк* логин* залогин* вайфа* вайфай* вафля
+        парол* пасс пассы пасса пас пассворд* пасворд* паспорд* пассфраз* логпас учетк* учётк* логин* залогин* вайфа* вайфай* вай фай вафля
         wifi fi wlan wpa роутер* вход входи входа зайди заходи войди ключ ключи ключа credential* creds
         pass pw pwd psw pswd passwd password* passwort* passcod* passphr* passkey pasword* passwrd passw0rd login* logon signin log
-        router ssid hotspot unlock kennwort* losung zugang* zugangs* einlogg* anmeld*
+        router ssid hotspot unlock kennwort* losung zugang* zugangs* einlogg* anmeld* logg einlog* accedi accede acceder entra entrar ingresa inicia connec* zalog* giriş gir доступ* попробуй try
         contra contrasen* contraseñ* contraseña clave claves contrasinal
         mdp motdepasse passe mot codewifi identif*
         senha* palavra
         parola* parolę şifre* sifre* şifres* giriş giris
         hasło hasła haslo hasla hasłem hasle haslem
         khẩu khau mk matkhau mkhau pss
-        контрасе* secret secrets секрет* master
+        контрасе* changed share поменя* сменил* cambié cambie changé geänd* mudei cambiat* zmieni* değiş* secret secrets секрет* master contra admin netflix disney spotify hulu hbo нетфли* кинопо* спотиф* стим steam icloud okko prime lowercase uppercase capital caps заглав* букв буквы буква буквой гасло впн vpn госуслуг*
         """,
     Wake.CODE: """
-        код коды кода коду кодом кодик пин пинк* пинкод* пинкода cvv cvc cvv2 cvc2 цвв цвц домофон* сигнализац* сейф* подтвер* смс смск* эсэмэс*
+        код коды кода коду кодом кодик пин пинк* пинкод* пинкода cvv cvc cvv2 cvc2 цвв цвц домофон* сигнал* сейф* text combo combin* atm банкома* bankomat подтвер* смс смск* эсэмэс*
         пришло пришел пришёл пришла пришли прислал* введи введите вводи вбей вбивай продикт* одноразов* авторизац*
         code codes pin pins otp tan puk 2fa mfa verif* verify sms passco* tfa
         codigo código codigos códigos clave claves verifi* vérif* alarm* alarme alarma digicod* porton* portail
         codice codici geheim* geheimz* türcode tuercode zahlenc* sicher*
-        kod kodu kodem kody kodun kodum onay doğrul* dogrul* güvenl* şifre şifresi
-        mã ma xác domofon* szyfr
+        bestät* zugang* einmal* freisch* verifi* kod kodu kodem kody kodun kodum onay doğrul* dogrul* güvenl* şifre şifresi
+        mã xác domofon* szyfr
         code-pin пінкод* пін підтв* надіш* введіть
-        gate door keypad safe lockbox locker
+        arrivato arrivata llegó llego llegado reçu recu chegou recebi kam bekommen przyszedł przyszedl geldi gelen wpisz tippe tape digita introduce ворот* калитк* шлагб* чемод* шкафч* замок замке замка двери дверь ввел вводил pini pinim pinin pinimi gate door keypad safe lockbox locker
         """,
     Wake.DOCUMENT: """
-        паспор* серия серии снилс инн огрн огрнип полис* омс дмс водител* права прав ву удостов* загран* свидет* рнокпп іпн ідент* посвід* податк* єдрпоу унзр
+        паспор* серия серии снилс инн огрн огрнип полис* омс дмс водител* права прав ву удостов* загран* свидет* рнокпп іпн ідент* посвід* податк* ід id єдрпоу унзр
         passport* passport ssn social itin ein nino insurance nhs medicare medicaid licen* driver* driving dl tin sin tax nin
         dni nif nie cif pasapo* carnet permis* seguridad afiliac* curp rfc nss
         passep* sécu secu sécurité securite nir siret siren vitale fiscal fiscale cni identit* identi* numero numéro
@@ -79,48 +78,48 @@ _WAKE: dict[Wake, str] = {
         codice fiscale partita iva patente passap* tessera carta sanitar*
         pesel nip regon dowód dowod dowodu dowodem paszport* prawo jazdy
         kimlik tckn tc tckimlik pasaport* ehliyet* vergi vkn sgk
-        cccd cmnd cmt căn can hộ ho chiếu chieu bhyt mst bhxh gplx
+        cccd cmnd cmt căn hộ chiếu chieu bhyt mst bhxh gplx
         """,
     Wake.BANK: """
         счет счёт счета счёта рс карта карту карты карте карточ* реквиз* лицев* срок iban бик картк* рахун* рахунок
         account acct acc card cards bank iban sort routing mastercard visa amex maestro exp expiry expires expir* valid mir мир
         cuenta tarjeta caduc* compte carte rib konto kontonummer karte conta cartão cartao validade conto carta scad* rachun* karta kartą karty kartę ważn*
-        hesap hesab* kart kartı kartım stk tk khoản khoan thẻ iban swift сбер тиньк* тинек мастерк* виза
+        hesap hesab* konta kontem kart kartı kartım stk tk khoản khoan thẻ iban swift сбер тиньк* тинек мастерк* виза
         wallet кошел* btc eth usdt усдт trx ton биток битко* эфир* биткоин* bitcoin* ethereum* кошельк* гаманець cartera monedero portefeu*
         """,
     Wake.ADDRESS: """
         ул улица улице улицу улицы улицей улка пр просп проспе* пер переул* бульв* бул шоссе наб набере* площа* пл проезд* мкр микрор* тупик квартал линия аллея аллее тракт
-        кв квартир* корп корпус* подъез* дом дома доме дому д живу живём живем живет живёт адрес* приезжай приезжайте прописк* доставк* вул вулиц* провул* просп* буд
-        street st str road rd avenue ave av lane ln drive dr court ct boulev* blvd terrace crescent close place pl square sq way highway hwy parkway pkwy apt flat unit suite box pobox address grove gardens hill row mews circle cir trail ridge walk
-        calle c avda avenida plaza paseo carrera cra cl camino piso portal carretera ronda urb travesia travesía direccion dirección colonia
+        кв квартир* корп корпус* подъез* дом дома доме дому д живу живём живем живет живёт адрес* приезжай приезжайте приїж* приїзд* їду їдь заїжд* переех* подъез* теперь привез* встреча* прописк* доставк* вул вулиц* провул* просп* буд
+        loop alley quay green broadway wharf view rise park path pike turnpike plaza run vale street st str road rd avenue ave av lane ln drive dr court ct boulev* blvd terrace crescent close place pl square sq way highway hwy parkway pkwy apt flat unit suite box pobox address grove gardens hill row mews circle cir trail ridge walk
+        carrer passeig plaça rúa kra diagonal transversal calle c avda avenida plaza paseo carrera cra cl camino piso portal carretera ronda urb travesia travesía direccion dirección colonia
         rue avenue allée allee impasse chemin quai place cours route bd square villa adresse appt bis
         straße strasse str weg platz gasse damm ufer ring allee hausnr wohne wohnt adresse hof
         via viale piazza corso vicolo largo strada piazzale indirizzo interno lungomare contrada
         rua r avenida travessa alameda praça praca largo estrada rodovia endereço endereco apto bloco quadra morada moro
-        ul ulica ulicy ulicę aleja al aleje os osiedle plac pl mieszkam mieszkania adres m
-        mah mahalle* sok sokak sokağı sk cad cadde* caddesi bulvar* bulvarı apt daire kat adres* blok
-        đường duong phố pho ngõ ngo ngách hẻm hem số so quận quan phường phuong chung cư tòa căn nhà thôn ấp
+        ul ulica ulicy ulicę aleja al aleje os osiedle plac pl mieszkam mieszkania adres
+        mahalle* sok sokak sokağı sk cad cadde* caddesi bulvar* bulvarı apt daire kat adres* blok
+        đường duong phố pho ngõ ngo ngách hẻm hem số quận quan phường phuong chung cư tòa căn nhà thôn ấp
         postleitzahl
         """,
     Wake.BIRTH: """
         родил* роди* рожде* рожд др д.р днюх* днюха бёздей рождения гр born birth* birthd* dob bday born bd
-        nací naci nació nacio nacida nacido nacimi* cumple* cumplea* né née ne nee naissan* anniv* annive* geboren geb geburt* gebur* geburtstag
-        nasci nasceu nasc nascim* aniver* nascido nascida nato nata nacque nascita complea* comple* nacque urodz* urodzi* ur doğum* dogum* doğdu* dogdu* sinh sn
-        народ* народж* народив* дн
+        nací naci nació nacio nacida nacido nacimi* cumple* cumplea* né née nee naissan* anniv* annive* geboren geb geburt* gebur* geburtstag
+        nasci nasceu nasc nascim* aniver* nascido nascida nato nata nacque nascita complea* comple* nacque urodz* urodzi* doğum* dogum* doğdu* dogdu* sinh sn
+        народ* народж* народив* дн г geb d.o.b
         """,
     Wake.USER: """
         ник ники никнейм* логин* юзер* юзерн* инст* инста инсте инсту инстаг* тг телег* телеге телеграм* дискорд* скайп* стим стиме вк твич тикток* аккаунт* акк профил* подпи* нік
-        nick nickname nickn* user usern* username userna* handle ig insta instag* instagram tg telegram discord snap snapchat skype steam twitch tiktok twitter reddit gamertag psn xbox login id follow telega kik wechat qq
+        github gitlab linkedin u add venmo paypal cashapp insta* nick nickname nickn* user usern* username userna* handle ig insta instag* instagram tg telegram discord snap snapchat skype steam twitch tiktok twitter reddit gamertag psn xbox login id follow telega kik wechat qq
         usuario usuari* utilis* pseudo benutz* nutzer* nutzername utente usuário utilizador użytko* nazwa użytkownika kullan* kullanıcı tên
         """,
     Wake.PLATE: """
         номер номера номером номерн* номерз* госном* авто машин* машина тачк* тачка гос номерок авто автом* машиною
-        plate plates tag reg registr* license licence car matric* coche placa placas plaque immat* immatr* voiture auto kennz* kennze* nummern* nummer carro targa macchina
+        plate plates tag reg registr* license licence car matric* matríc* coche placa placas plaque immat* immatr* voiture auto kennz* kennze* nummern* nummer carro targa macchina
         rejest* rejestr* tablic* samochód auta auto plaka* plakam plakası araba biển bien xe
         """,
     Wake.MAIL: """
         собак* собака собачк* точка почта почту почте мыло емейл имейл мейл gmail гмейл джимейл mail email hotmail yahoo outlook icloud proton protonmail yandex yandexru яндекс
-        arroba punto arobase aroba klammera* klamm* affens* chioccio* malpa małpa kropka nokta kuyruklu ponto chấm chamm dot at ет равлик крапка mailru
+        arroba punto punkt point arobase aroba klammera* klamm* affens* chioccio* malpa małpa kropka nokta kuyruklu ponto chấm chamm dot ет равлик крапка mailru
         """,
     Wake.KEY: """
         api апи token* токен* key keys ключ secret bearer sk ghp gho glpat xoxb xoxp akia asia aiza eyj begin hf npm pypi
@@ -132,20 +131,28 @@ _WAKE: dict[Wake, str] = {
     Wake.TITLE: """
         mr mrs ms miss mister sir madam dr prof aunt auntie uncle grandma grandpa cousin coach
         господин* госпожа мистер мисс миссис тетя тётя тети тёти тете тёте тетю тётю тетей тётей дядя дяди дяде дядю дядей баба бабушк* дедушк* дед тёть теть дядь пан пані пана панові дядько тітка
-        señor señora sr sra don doña tío tia tía primo prima doctor
-        monsieur madame mme mlle m tonton tata tante oncle docteur
+        señor señora sr sra doña tío tia tía primo prima doctor
+        monsieur madame mme mlle tonton tata tante oncle docteur
         herr herrn frau tante onkel opa oma
         senhor senhora seu dona tio tia signor signora sig zio zia
         pan pani pana panu panem panią państwo ciocia ciocię wujek wujka
         bey hanım bay bayan abi abla hoca amca teyze
-        anh chị em cô chú bác bạn ông bà thầy cậu dì mợ thằng nhỏ tên
+        anh chị em cô chú bác bạn ông bà thầy cậu dì mợ thằng nhỏ tên bạn bé
+        nguyễn trần lê phạm huỳnh hoàng phan vũ võ đặng bùi đỗ hồ ngô dương lý đinh trịnh đào đoàn lương nguyen tran pham huynh hoang ơi
         """,
 }
 
 CJK_TRIGGERS: dict[str, int] = {
-    **dict.fromkeys(["密码", "密碼", "口令", "账号", "登录", "登陆", "密钥", "wifi", "WiFi", "WIFI", "无线"], Wake.PASSWORD | Wake.USER | Wake.BANK),
-    **dict.fromkeys(["验证码", "驗證碼", "校验码", "动态码", "门禁", "门锁", "保险箱", "安全码", "取件码", "码"], Wake.CODE),
-    **dict.fromkeys(["身份证", "身份證", "护照", "驾照", "驾驶证", "社保", "医保", "税号", "纳税", "证件", "护照号"], Wake.DOCUMENT),
+    **dict.fromkeys(
+        ["密码", "密碼", "口令", "账号", "登录", "登陆", "密钥", "wifi", "WiFi", "WIFI", "无线"],
+        Wake.PASSWORD | Wake.USER | Wake.BANK,
+    ),
+    **dict.fromkeys(
+        ["验证码", "驗證碼", "校验码", "动态码", "门禁", "门锁", "保险箱", "安全码", "取件码", "码"], Wake.CODE
+    ),
+    **dict.fromkeys(
+        ["身份证", "身份證", "护照", "驾照", "驾驶证", "社保", "医保", "税号", "纳税", "证件", "护照号"], Wake.DOCUMENT
+    ),
     **dict.fromkeys(["卡号", "银行卡", "信用卡", "有效期", "账户", "帐号", "帐户", "钱包", "尾号"], Wake.BANK),
     **dict.fromkeys(["路", "街", "巷", "弄", "号", "道", "小区", "栋", "单元", "室", "地址", "楼"], Wake.ADDRESS),
     **dict.fromkeys(["生日", "出生", "生于", "生於", "年生"], Wake.BIRTH),
@@ -163,10 +170,10 @@ def _triggers() -> tuple[dict[str, int], dict[str, int]]:
         for word in text.replace("ё", "е").split():
             if word.endswith("*") and len(word) > PREFIX_LENGTH:
                 prefix = word[:PREFIX_LENGTH]
-                prefixes[prefix] = prefixes.get(prefix, 0) | int(wake)
+                prefixes[prefix] = prefixes.get(prefix, 0) | wake
             else:
                 word = word.rstrip("*")
-                words[word] = words.get(word, 0) | int(wake)
+                words[word] = words.get(word, 0) | wake
     return words, prefixes
 
 

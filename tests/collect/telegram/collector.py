@@ -31,6 +31,7 @@ class Collector:
         self.waits: list[tuple[str, int]] = []
         self.slept: list[float] = []
         self.progress: list[Step] = []
+        self.on_progress: Callable[[Step], None] = self.progress.append
         self.now = NOW
 
     def collect(self, scope: Scope = EVERYBODY, *, patience: Patience = QUICK, **more: Any) -> LiveReport:
@@ -45,7 +46,7 @@ class Collector:
                         line,
                         scope,
                         now=lambda: self.now,
-                        on_progress=self.progress.append,
+                        on_progress=self.on_progress,
                         **more,
                     )
                 finally:

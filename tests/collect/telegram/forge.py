@@ -39,11 +39,11 @@ class Forge:
         self._parent.stdin.close()
         self._parent.wait(10)
 
-    def run(self, archive_path: Path, session: str) -> int:
+    def run(self, archive_path: Path, session: str, commit_every_s: float = 0) -> int:
         """Return the exit code of one run, negative where a signal ended it."""
         assert self._parent.stdin
         assert self._parent.stdout
-        self._parent.stdin.write(f"{session} {archive_path}\n")
+        self._parent.stdin.write(f"{session} {commit_every_s} {archive_path}\n")
         self._parent.stdin.flush()
         self._pid = int(self._parent.stdout.readline())
         status = int(self._parent.stdout.readline())
@@ -56,21 +56,21 @@ class Forge:
                 os.kill(self._pid, signal.SIGKILL)
 
 
-async def collect(archive_path: Path, session: str) -> None:
+async def collect(archive_path: Path, session: str, commit_every_s: float) -> None:
     with Archive.create(archive_path) as archive:
         line = Line(session, APPLICATION, patience=QUICK)
         await line.open()
-        await collect_account(archive, line, Scope(), now=lambda: NOW)
+        await collect_account(archive, line, Scope(), now=lambda: NOW, commit_every_s=commit_every_s)
         await line.close()
 
 
 def main() -> None:
     with trusted():
         for order in sys.stdin:
-            session, path = order.rstrip("\n").split(" ", 1)
+            session, commit_every_s, path = order.rstrip("\n").split(" ", 2)
             pid = os.fork()
             if not pid:
-                asyncio.run(collect(Path(path), session))
+                asyncio.run(collect(Path(path), session, float(commit_every_s)))
                 os._exit(0)
             sys.stdout.write(f"{pid}\n")
             sys.stdout.flush()

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
+import pytest
+from telethon.tl import types as t
+
+from clone.archive import Archive
+from clone.collect import import_file
+from clone.collect.contract import Asked
 from clone.collect.telegram.connection import Patience
+from clone.collect.telegram.dialogs import Scope
+from clone.errors import SourceError
+from clone.records import Message
 from tests.collect.telegram.collector import NOW, Collector
 from tests.mtproto import Account, FakeTelegram, faults
 
@@ -80,6 +92,19 @@ def test_an_edit_in_the_window_becomes_a_version_and_the_old_text_is_kept(
     assert last.edited_at == NOW + timedelta(hours=1)
     assert [(v[0], v[1]) for v in versions] == [(recent.id, "first words")]
     assert b"first words" in versions[0][2]
+
+
+def test_another_photo_under_the_same_words_is_an_edit_too(collector: Collector, account: Account) -> None:
+    recent = account.add_message(2001, "look", media=t.MessageMediaPhoto(), date=NOW - timedelta(hours=20))
+    collector.collect()
+    recent.media, recent.edit_date = t.MessageMediaGeo(t.GeoPoint(1.0, 2.0, 3)), NOW
+    assert collector.collect().total(lambda dialog: dialog.n_edited) == 1
+    assert collector.collect().total(lambda dialog: dialog.n_edited) == 0
+    with collector.archive() as archive:
+        last = list(archive.messages(collector.chat(2001)))[-1]
+        versions = archive._db.execute("SELECT text, kind FROM versions").fetchall()
+    assert (last.text, last.kind.value) == ("look", "location")
+    assert versions == [("look", "photo")]
 
 
 def test_a_dialog_is_left_alone_once_its_edit_window_has_closed(
@@ -162,3 +187,83 @@ def test_an_invalid_takeout_is_replaced_and_the_run_goes_on(collector: Collector
     assert collector.collect().is_complete
     assert collector.has_everything()
     assert server.n("account.InitTakeoutSession") == 2
+
+
+def test_a_forgotten_contact_stays_out(collector: Collector, account: Account) -> None:
+    collector.collect()
+    chat = collector.chat(2003)
+    with collector.archive() as archive, archive.transaction():
+        archive.forget(chat)
+    account.add_message(2003, "after all")
+    report = collector.collect()
+    assert report.is_complete
+    assert report.n_forgotten == 1
+    assert "2003" not in [dialog.chat.chat_id for dialog in report.dialogs]
+    with collector.archive() as archive:
+        assert archive.find_chat("telegram", str(account.me.id), "2003") is None
+    with pytest.raises(SourceError, match="was forgotten") as caught:
+        collector.collect(Scope(only=("2003",)))
+    assert "--undo" in caught.value.hint
+
+
+def test_an_import_and_a_live_run_fall_together_in_either_order(
+    collector: Collector, server: FakeTelegram, account: Account, tmp_path: Path
+) -> None:
+    """A Telegram Desktop export of the same account: same ids, so nothing comes twice and nothing is lost."""
+    account.add_service(
+        2001, t.MessageActionPhoneCall(7, reason=t.PhoneCallDiscardReasonHangup(), duration=5), out=True
+    )
+    account.add_message(2001, "an answer", out=True, reply_to=t.MessageReplyHeader(reply_to_msg_id=1))
+    export = tmp_path / "result.json"
+    export.write_text(json.dumps(as_export(account)), encoding="utf-8")
+    other = Collector(server, account, tmp_path / "other")
+
+    def import_into(path: Path) -> None:
+        with Archive.create(path) as archive:
+            import_file(export, archive, Asked(), 0.01, NOW)
+
+    collector.collect()
+    import_into(collector.archive_path)
+    import_into(other.archive_path)
+    server.takeouts.clear()
+    report = other.collect()
+    assert report.is_complete
+    assert contents(collector) == contents(other)
+    assert sum(len(rows) for rows in contents(other).values()) == 602
+
+
+def contents(collector: Collector) -> dict[str, list[Message]]:
+    with collector.archive() as archive:
+        return {item.chat.chat_id: list(archive.messages(item.chat)) for item in archive.chats()}
+
+
+def as_export(account: Account) -> dict[str, Any]:
+    """Return what Telegram Desktop would write of the account."""
+    me = account.me
+
+    def message(user_id: int, m: Any) -> dict[str, Any]:
+        sender = me if m.out else account.users[user_id]
+        shared = {
+            "id": m.id,
+            "date": m.date.strftime("%Y-%m-%dT%H:%M:%S"),
+            "date_unixtime": str(int(m.date.timestamp())),
+        }
+        if isinstance(m, t.MessageService):
+            who = {"actor": sender.first_name, "actor_id": f"user{sender.id}"}
+            return {**shared, "type": "service", **who, "action": "phone_call", "duration_seconds": 5, "text": ""}
+        reply = {"reply_to_message_id": m.reply_to.reply_to_msg_id} if m.reply_to else {}
+        entities = [{"type": "plain", "text": m.message}]
+        who = {"from": sender.first_name, "from_id": f"user{sender.id}"}
+        return {**shared, "type": "message", **who, **reply, "text": m.message, "text_entities": entities}
+
+    chats = [
+        {
+            "name": account.users[user_id].first_name,
+            "type": "personal_chat",
+            "id": user_id,
+            "messages": [message(user_id, m) for m in messages],
+        }
+        for user_id, messages in account.dialogs.items()
+    ]
+    owner = {"user_id": me.id, "first_name": me.first_name, "username": "@" + me.username, "phone_number": me.phone}
+    return {"personal_information": owner, "chats": {"about": "", "list": chats}}

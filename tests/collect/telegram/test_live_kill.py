@@ -62,3 +62,20 @@ def test_fifty_kills_spread_over_a_run_cost_no_row(
     assert forge.run(collector.archive_path, collector.session) == 0
     assert rows(collector.archive_path) == rows(peaceful.archive_path)
     assert len(server.finished_takeouts) == 2
+
+
+def test_kills_between_commits_cost_no_row_either(
+    collector: Collector, server: FakeTelegram, tmp_path: Path, forge: Forge
+) -> None:
+    """With pages sharing transactions, as people have it."""
+    server.faults += [faults.ShortHistoryPages(6), faults.Slow(0.002)]
+    peaceful = Collector(server, collector.account, tmp_path / "peace")
+    assert forge.run(peaceful.archive_path, peaceful.session, 0.05) == 0
+    for at in (3, 35, 45):
+        server.forget_calls()
+        fatal = faults.Does(forge.kill, at=at)
+        server.faults.append(fatal)
+        assert forge.run(collector.archive_path, collector.session, 0.05) in (0, -signal.SIGKILL)
+        server.faults.remove(fatal)
+    assert forge.run(collector.archive_path, collector.session, 0.05) == 0
+    assert rows(collector.archive_path) == rows(peaceful.archive_path)

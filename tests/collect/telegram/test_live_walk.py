@@ -40,15 +40,15 @@ def test_short_history_pages_do_not_end_a_dialog(
 
 
 def test_short_dialog_pages_do_not_end_the_list(collector: Collector, server: FakeTelegram, account: Account) -> None:
-    for i in range(250):
+    for i in range(120):
         account.add_user(5001 + i)
         account.add_message(5001 + i, "hello")
-    account.archived |= {5001 + i for i in range(0, 250, 3)}
+    account.archived |= {5001 + i for i in range(0, 120, 3)}
     account.pinned = [5007, 5013, 2003]
-    server.faults.append(faults.ShortDialogPages(80))
+    server.faults.append(faults.ShortDialogPages(30))
     report = collector.collect()
     assert report.is_complete
-    assert len(report.dialogs) == 255
+    assert len(report.dialogs) == 125
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

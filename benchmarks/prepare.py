@@ -1,0 +1,197 @@
+"""How long the way from an archive to scrubbed examples takes, with what memory, and whether it stays linear.
+
+    python benchmarks/prepare.py RESULT.json [--sizes 10000,100000,1000000] [--workers 2] [--tokenizer FILE]
+
+RESULT.json is an export that `clone collect` reads. It is collected once; for each smaller size the first messages are
+copied into an archive of their own. Each size is then prepared by `clone prepare` in a process of its own, as a person
+would. Memory is the largest sum of proportional set sizes over all its processes, sampled. Beside it, what one would
+use instead: stock Presidio (every built-in recognizer for English) over a sample of the same messages, and ours over
+the same sample, on one core. The last line printed is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from clone.archive import Archive
+from clone.workspace import Workspace
+
+
+@dataclass
+class Timing:
+    """One size, prepared once."""
+
+    n_messages: int
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+    n_examples: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--sizes", default="10000,100000,1000000")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--tokenizer", type=Path, help="tokenizer.json of falcon-7b; without it the packaged one counts"
+    )
+    parser.add_argument("--sample", type=int, default=2000, help="messages that stock Presidio reads")
+    arguments = parser.parse_args()
+    sizes = sorted({int(size) for size in arguments.sizes.split(",")})
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "whole"
+        whole.mkdir()
+        began = time.perf_counter()
+        _clone(whole, "collect", "--from", str(arguments.file.resolve()))
+        print(f"collected in {time.perf_counter() - began:.1f} s", flush=True)
+        timings = []
+        for size in sizes:
+            timings.append(_time_size(whole, Path(folder) / str(size), size, arguments))
+            show(timings[-1])
+        result = {
+            "prepare": [asdict(timing) for timing in timings],
+            "slope": slope(timings),
+            "workers": arguments.workers,
+            **beside_stock(whole, arguments.sample),
+        }
+    if result["slope"] is not None:
+        print(f"cost grows as messages to the power of {result['slope']:.2f} (1 is linear)")
+    print(
+        f"one core: ours {result['ours_per_s']:,.0f} messages a second, stock Presidio {result['stock_per_s']:,.0f}: "
+        f"{result['speed_ratio']:.1f} times"
+    )
+    print(json.dumps(result))
+
+
+def show(timing: Timing) -> None:
+    print(
+        f"{timing.n_messages:>10,} messages  {timing.wall_s:>7.1f} s  {timing.cpu_s:>7.1f} s of CPU  "
+        f"{timing.peak_mb:>6,.0f} MB  {timing.n_examples:>8,} examples",
+        flush=True,
+    )
+
+
+def slope(timings: list[Timing]) -> float | None:
+    """Return the exponent of CPU seconds in messages from the second size to the largest, start-up taken off.
+
+    Start-up is what the line through the two smallest sizes leaves for no messages; so it takes three sizes.
+    """
+    if len(timings) < 3:
+        return None
+    a, b, last = timings[0], timings[1], timings[-1]
+    start_up = max(0.0, a.cpu_s - (b.cpu_s - a.cpu_s) / (b.n_messages - a.n_messages) * a.n_messages)
+    return math.log((last.cpu_s - start_up) / (b.cpu_s - start_up)) / math.log(last.n_messages / b.n_messages)
+
+
+def _time_size(whole: Path, root: Path, size: int, arguments: argparse.Namespace) -> Timing:
+    (root / "data").mkdir(parents=True)
+    n_messages = _copy_first(Workspace(whole), Workspace(root), size)
+    if arguments.tokenizer:
+        base = root / "checkpoints" / "base" / "tiiuae" / "falcon-7b"
+        base.mkdir(parents=True)
+        shutil.copy(arguments.tokenizer, base / "tokenizer.json")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
+    out, peak_mb = _clone(root, "prepare", "--json", "--workers", str(arguments.workers))
+    wall_s = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    report = json.loads(out)
+    shutil.rmtree(root)
+    return Timing(n_messages, wall_s, cpu_s, peak_mb, report["n_train"] + report["n_validation"])
+
+
+def _copy_first(source: Workspace, target: Workspace, size: int) -> int:
+    """Copy the first `size` messages, chat by chat; return how many there were."""
+    n_left = size
+    with Archive.open(source.archive) as old, Archive.create(target.archive) as new:
+        for account in old.accounts():
+            with new.transaction():
+                new.put_account(account)
+        for item in sorted(old.chats(), key=lambda item: item.chat.chat_id):
+            messages = [m for m, _ in zip(old.messages(item.chat), range(n_left), strict=False)]
+            n_left -= len(messages)
+            if messages:
+                with new.transaction():
+                    new.put_chat(item.chat)
+                    new.put_messages(item.chat, [(m, None) for m in messages])
+    return size - n_left
+
+
+def _clone(root: Path, *command: str) -> tuple[str, float]:
+    """Run a command of clone in `root`; return its stdout and the largest memory of it and its children, in MB."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clone", *command], cwd=root, env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    peak = [0.0]
+    watcher = threading.Thread(target=_watch, args=(process, peak), daemon=True)
+    watcher.start()
+    out, err = process.communicate()
+    watcher.join()
+    if process.returncode:
+        sys.exit(f"clone {command[0]} failed:\n{err}")
+    return out, peak[0]
+
+
+def _watch(process: subprocess.Popen[str], peak: list[float]) -> None:
+    while process.poll() is None:
+        peak[0] = max(peak[0], sum(_pss_mb(pid) for pid in _tree(process.pid)))
+        time.sleep(0.3)
+
+
+def _tree(pid: int) -> list[int]:
+    pids = [pid]
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = path.read_text().split()
+        except OSError:
+            continue
+        for child in children:
+            pids += _tree(int(child))
+    return pids
+
+
+def _pss_mb(pid: int) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def beside_stock(whole: Path, n: int) -> dict[str, float]:
+    """Return messages a second of stock Presidio and of ours over the same sample, on one core."""
+    from pii import make_stock, messages_a_second
+
+    from clone.prepare.pii import PiiSettings, Scrubber
+
+    with Archive.open(Workspace(whole).archive) as archive:
+        texts = [
+            m.text
+            for item in archive.chats()[:4]
+            for m, _ in zip(archive.messages(item.chat), range(n // 4), strict=False)
+        ]
+    stock = make_stock(["en"])
+    ours = Scrubber(PiiSettings(), key=b"k" * 32)
+    stock_per_s = messages_a_second(lambda some: [stock.analyze(text, "en") for text in some], texts, n_runs=1)
+    ours_per_s = messages_a_second(ours.scrub_chat, texts, n_runs=3)
+    return {"stock_per_s": stock_per_s, "ours_per_s": ours_per_s, "speed_ratio": ours_per_s / stock_per_s}
+
+
+if __name__ == "__main__":
+    main()

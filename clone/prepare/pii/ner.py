@@ -1,0 +1,65 @@
+"""Names by a model that the person installed: a spaCy pipeline, or natasha for Russian. Nothing is downloaded here.
+
+Runs on every message that holds a letter in upper case, so it costs far more than the word lists; off by default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from clone.errors import CloneError, MissingExtra
+from clone.prepare.pii.base import ChatRecognizer, Hit
+from clone.prepare.pii.types import Entity, Ner
+from clone.prepare.pii.view import View
+
+_EVERYTHING = -1
+
+
+class ChatNerRecognizer(ChatRecognizer):
+    """People's names as a named-entity model sees them."""
+
+    wake = _EVERYTHING
+    entities = (Entity.PERSON,)
+
+    def __init__(self, ner: Ner, model: str) -> None:
+        super().__init__()
+        self._spans = _natasha() if ner is Ner.NATASHA else _spacy(model)
+        self._rule = f"ner.{ner}"
+
+    def scan(self, view: View) -> Iterator[Hit]:
+        if view.norm.islower():
+            return  # both models read names by their capitals
+        for start, end in self._spans(view.norm):
+            yield Hit(start, end, Entity.PERSON, 0.6, self._rule)
+
+
+def _spacy(model: str) -> Callable[[str], list[tuple[int, int]]]:
+    try:
+        import spacy
+    except ImportError as e:
+        raise MissingExtra("spacy", "ner") from e
+    try:
+        pipeline = spacy.load(model)
+    except OSError as e:
+        raise CloneError(
+            f"The spaCy model {model} is not installed.",
+            f"python -m spacy download {model}, or set prepare.pii.ner: none",
+        ) from e
+    return lambda text: [(s.start_char, s.end_char) for s in pipeline(text).ents if s.label_ in ("PER", "PERSON")]
+
+
+def _natasha() -> Callable[[str], list[tuple[int, int]]]:
+    try:
+        from natasha import Doc, NewsEmbedding, NewsNERTagger, Segmenter
+    except ImportError as e:
+        raise MissingExtra("natasha", "ner") from e
+    segmenter = Segmenter()
+    tagger = NewsNERTagger(NewsEmbedding())
+
+    def spans(text: str) -> list[tuple[int, int]]:
+        doc = Doc(text)
+        doc.segment(segmenter)
+        doc.tag_ner(tagger)
+        return [(s.start, s.stop) for s in doc.spans if s.type == "PER"]
+
+    return spans

@@ -1,0 +1,84 @@
+"""Frozen weights in fewer bits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from clone.errors import HardwareError
+from clone.finetune.frozen import Nf4Product, quantise
+from clone.finetune.packed import PackedModel
+from clone.finetune.rows import lay_row
+from clone.finetune.stage import activation_bytes, fit_card
+from clone.lm.shape import Shape
+from clone.lm.weights import adapter_parameters
+from clone.recipe import FinetuneRecipe
+from tests.finetune.test_packed import random_sequences, with_adapter
+from tests.lm.test_model import pair
+
+
+def test_nf4_keeps_a_weight_to_within_its_steps() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(96, 128) * 0.02
+    product = Nf4Product(weight)
+    kept = product.weight(torch.float32)
+    error = (kept - weight).norm() / weight.norm()
+    assert 0.05 < error < 0.1  # normal weights lose 7 to 10 % in NF4
+    assert sum(b.numel() * b.element_size() for b in (product.codes, product.largest)) == 96 * 128 / 2 + 96 * 2 * 2
+    again = Nf4Product(kept).weight(torch.float32)
+    torch.testing.assert_close(again, kept, rtol=1e-3, atol=1e-5)
+
+
+def test_gradients_through_nf4_are_those_of_the_widened_weights() -> None:
+    ours = with_adapter(pair("falcon-7b")[1].requires_grad_(False))
+    batch = lay_row(random_sequences([30, 9]), [0, 1])
+    quantise(ours, "nf4")
+    PackedModel(ours)(batch).backward()
+    found = {name: p.grad.clone() for name, p in adapter_parameters(ours).items() if p.grad is not None}
+    for _, linear in ours.linears():
+        assert isinstance(linear.product, Nf4Product)
+        linear.weight = torch.nn.Parameter(linear.product.weight(torch.float32), requires_grad=False)
+        linear.product = linear.lora_A.grad = linear.lora_B.grad = None  # type: ignore[union-attr]
+    PackedModel(ours)(batch).backward()
+    for name, parameter in adapter_parameters(ours).items():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_fp8_is_refused_where_there_is_none() -> None:
+    with pytest.raises(HardwareError, match="fp8 needs a GPU of the Ada or Hopper generation or newer"):
+        quantise(pair("falcon-7b")[1], "fp8")
+
+
+def falcon() -> Shape:
+    from clone.lm.lit import fields_of
+
+    fields = fields_of("tiiuae/falcon-7b")
+    assert fields is not None
+    return Shape.of(fields)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "capability", "frozen", "checkpointing", "rows"),
+    [
+        (141, (9, 0), "fp8", False, 8192),
+        (80, (9, 0), "fp8", False, 8192),
+        (48, (8, 0), "same", False, 4096),
+        (24, (8, 9), "same", True, 8192),
+        (8, (8, 6), "nf4", True, 2048),
+    ],
+)
+def test_auto_chooses_what_fits_the_card(
+    gigabytes: int, capability: tuple[int, int], frozen: str, checkpointing: bool, rows: int
+) -> None:
+    chosen = fit_card(FinetuneRecipe(), falcon(), gigabytes * 10**9, capability)
+    assert (chosen.frozen, chosen.checkpointing, chosen.row_tokens) == (frozen, checkpointing, rows)
+
+
+def test_auto_says_when_nothing_fits() -> None:
+    with pytest.raises(HardwareError, match="does not fit a card of 4 GB, even in four bits"):
+        fit_card(FinetuneRecipe(), falcon(), 4 * 10**9, (8, 6))
+
+
+def test_the_estimate_of_activations_is_near_what_was_measured() -> None:
+    measured = (49.2e9 - 14.9e9) / 8192  # one H200, Falcon-7B, rows of 8,192
+    assert activation_bytes(falcon(), checkpointing=False) == pytest.approx(measured, rel=0.15)

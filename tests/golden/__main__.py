@@ -1,0 +1,5 @@
+"""Rewrite the golden files."""
+
+from tests.golden import rewrite
+
+rewrite()

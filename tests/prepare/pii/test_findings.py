@@ -1,0 +1,177 @@
+"""What is found in single messages. Every value is invented."""
+
+from __future__ import annotations
+
+import pytest
+
+from clone.prepare.pii import ContactChoice, Entity, KnownPerson, Names, PiiSettings, Scrubber
+
+KEY = b"a key for tests"
+
+
+@pytest.fixture(scope="module")
+def scrubber() -> Scrubber:
+    return Scrubber(PiiSettings(), key=KEY)
+
+
+def found(scrubber: Scrubber, text: str, lang: str | None = None) -> list[tuple[str, str]]:
+    return [(f.entity.value, text[f.start : f.end]) for f in scrubber.find(text, lang=lang)]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("пароль от вайфая Korzhik_77 запиши", "Korzhik_77"),
+        ("пасс qw3rtyUi если чо", "qw3rtyUi"),
+        ("the wifi password's sunflower1987", "sunflower1987"),
+        ("password hint is dog, actual one Rexy2015", "Rexy2015"),
+        ("Zx9-Kq2-Lm is the password", "Zx9-Kq2-Lm"),
+        ("contraseña nueva Toledo#77 no la pierdas", "Toledo#77"),
+        ("mdp : papillon77", "papillon77"),
+        ("kennwort Apfel!Baum", "Apfel!Baum"),
+        ("mật khẩu wifi là nhacuaem99", "nhacuaem99"),
+        ("гасло Slava1991", "Slava1991"),
+        ("senha do wifi: praia2022", "praia2022"),
+        ("la password è Carbonara!3", "Carbonara!3"),
+        ("hasło do wifi: kotek1234", "kotek1234"),
+        ("wifi şifresi kedi1905", "kedi1905"),
+        ("wifi密码:dongfang2020", "dongfang2020"),
+    ],
+)
+def test_a_password_is_found_by_its_keyword_in_every_language(scrubber: Scrubber, text: str, value: str) -> None:
+    assert found(scrubber, text) == [("PASSWORD", value)]
+
+
+@pytest.mark.parametrize(
+    ("text", "entity", "value"),
+    [
+        ("мир 2200 3814 5567 8019", "CREDIT_CARD", "2200 3814 5567 8019"),
+        ("mastercard 2223 0000 4821 9932", "CREDIT_CARD", "2223 0000 4821 9932"),
+        ("card ending mistyped 4539 1488 0343 6468", "CREDIT_CARD", "4539 1488 0343 6468"),
+        ("iban GB29 NWBK 6016 1331 9268 19", "IBAN_CODE", "GB29 NWBK 6016 1331 9268 19"),
+        (
+            "eth 0xde0B295669a9FD93d5F28D9Ec85E40f4cb697BAe",
+            "CRYPTO_WALLET",
+            "0xde0B295669a9FD93d5F28D9Ec85E40f4cb697BAe",
+        ),
+        ("снилс 112-233-445 95", "NATIONAL_ID", "112-233-445 95"),
+        ("cpf 529.982.247-25", "TAX_ID", "529.982.247-25"),
+        ("nhs number 943 476 5919", "HEALTH_ID", "943 476 5919"),
+        ("загран 75 1234567", "PASSPORT", "75 1234567"),
+        ("dl F255-921-50-094-0", "DRIVER_LICENSE", "F255-921-50-094-0"),
+        ("код от подъезда 2580В", "PIN", "2580В"),
+        ("пришло 59302", "OTP", "59302"),
+        ("машина о777оо199 стоит", "LICENSE_PLATE", "о777оо199"),
+        ("звони +7(903)555-12-34", "PHONE_NUMBER", "+7(903)555-12-34"),
+        ("пиши на n.petrova@corp.internal", "EMAIL_ADDRESS", "n.petrova@corp.internal"),
+        ("мыло zayka собака бк точка ру", "EMAIL_ADDRESS", "zayka собака бк точка ру"),
+        ("discord @mothman_irl", "USERNAME", "mothman_irl"),
+        ("t.me/kuhnya_marina", "USERNAME", "kuhnya_marina"),
+        ("https://t.me/joinchat/AbCdEf123456", "URL_SECRET", "https://t.me/joinchat/AbCdEf123456"),
+        ("я родился 21.11.1988", "DATE_OF_BIRTH", "21.11.1988"),
+        ("адрес: ул. Гоголя, д. 14, кв. 52", "ADDRESS", "ул. Гоголя, д. 14, кв. 52"),
+        ("we live at 77 Birch Hollow Road, Apt 12", "ADDRESS", "77 Birch Hollow Road, Apt 12"),
+        ("livraison au 8 avenue Jean Jaurès, 69007 Lyon", "ADDRESS", "8 avenue Jean Jaurès, 69007 Lyon"),
+        ("server 203.0.113.77", "IP_ADDRESS", "203.0.113.77"),
+    ],
+)
+def test_each_type_is_found_whole(scrubber: Scrubber, text: str, entity: str, value: str) -> None:
+    assert found(scrubber, text) == [(entity, value)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "who changed the password??",
+        "пароль придумаю вечером",
+        "pass the exam 2024",
+        "код ошибки 404",
+        "use code FALL15 at checkout",
+        "билеты 2 по 3500",
+        "версия 5.0.2 бета",
+        "order 113-4455667-889900 delayed",
+        "10:30-11:45 works",
+        "12.12 корпоратив в 19",
+        "quedamos 17:30 en plaza mayor",
+        "слава богу",
+        "any rose wine? will mark be there in may",
+        "flight BA2490 delayed",
+        "вайфай 5ггц",
+        "192.168.1.1 is the router page",
+        "https://www.imdb.com/title/tt0111161/",
+        "30 min way too long",
+        "улица 5 минут пешком",
+        "счет 5:4",
+        "for i in range(10): print(i)",
+    ],
+)
+def test_what_only_looks_personal_stays(scrubber: Scrubber, text: str) -> None:
+    assert found(scrubber, text) == []
+
+
+def test_a_seed_phrase_needs_no_announcement(scrubber: Scrubber) -> None:
+    words = "legal winner thank year wave sausage worth useful legal winner thank yellow"
+    assert found(scrubber, words) == [("SEED_PHRASE", words)]
+
+
+def test_private_keys_and_tokens_are_found_by_shape(scrubber: Scrubber) -> None:
+    pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA0\n-----END RSA PRIVATE KEY-----"
+    assert found(scrubber, f"here {pem} ok") == [("PRIVATE_KEY", pem)]
+    token = "gh" + "p_" + "a1B2" * 9
+    assert found(scrubber, f"use {token}") == [("API_KEY", token)]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["Алёна", "алёне", "Алёной", "Алёнка", "алена"],
+)
+def test_a_contacts_name_is_found_in_every_case_and_short_form(written: str) -> None:
+    scrubber = Scrubber(PiiSettings(names=Names.CONTACTS), key=KEY, people=[KnownPerson("1", ("Алёна",))])
+    text = f"это {written} сказала"
+    assert found(scrubber, text) == [("PERSON", written)]
+
+
+def test_names_with_contacts_only_leaves_strangers() -> None:
+    scrubber = Scrubber(PiiSettings(names=Names.CONTACTS), key=KEY, people=[KnownPerson("1", ("Callum Doyle",))])
+    assert found(scrubber, "ask callum or Siobhan") == [("PERSON", "callum")]
+
+
+def test_an_allowed_contact_keeps_the_own_name() -> None:
+    people = [KnownPerson("1", ("Марина",), ("marina_k",), choice=ContactChoice.ALLOW)]
+    scrubber = Scrubber(PiiSettings(), key=KEY, people=people)
+    assert found(scrubber, "с Мариной @marina_k и Олегом") == [("PERSON", "Олегом")]
+
+
+def test_english_names_need_a_word_beside_them_unless_all_are_asked_for(scrubber: Scrubber) -> None:
+    everywhere = Scrubber(PiiSettings(names=Names.ALL), key=KEY)
+    assert found(scrubber, "Rachel ok see you") == []
+    assert found(everywhere, "Rachel ok see you") == [("PERSON", "Rachel")]
+    assert found(scrubber, "have you met Callum?") == [("PERSON", "Callum")]
+
+
+def test_the_allow_list_wins_and_the_deny_list_adds() -> None:
+    scrubber = Scrubber(PiiSettings(allow=("Korzhik_77",), deny=("Ромашка",)), key=KEY)
+    text = "пароль Korzhik_77 в проекте ромашка"
+    assert found(scrubber, text) == [("DENIED", "ромашка")]
+
+
+def test_ignored_types_are_not_looked_for() -> None:
+    scrubber = Scrubber(PiiSettings(ignore=(Entity.LICENSE_PLATE,)), key=KEY)
+    assert found(scrubber, "машина о777оо199 стоит") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "card 4539\u00a01488\u00a00343\u00a06467",
+        "card 4539\u200b 1488 0343 6467",
+        "card \uff14\uff15\uff13\uff19 1488 0343 6467",
+    ],
+)
+def test_odd_spaces_invisible_characters_and_wide_digits_hide_nothing(scrubber: Scrubber, text: str) -> None:
+    assert found(scrubber, text) == [("CREDIT_CARD", text[5:])]
+
+
+def test_offsets_stand_behind_astral_characters(scrubber: Scrubber) -> None:
+    text = "😀😀 звони 8-985-304-11-72 😀"
+    assert found(scrubber, text) == [("PHONE_NUMBER", "8-985-304-11-72")]
