@@ -53,7 +53,7 @@ class Tokens:
         self._tokenizer.encode_special_tokens = True  # "<|endoftext|>" typed by a friend is thirteen characters
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self.marks, self._cleans = _find_marks(tokenizer, where)
+        self.marks, self._cleans = find_marks(tokenizer, where)
         # Some vocabularies (Gemma's) do not flag all of their marks as special, and would make one of typed text.
         marks = [self.marks[Control.DOC]] if self._cleans else list(self.marks.values())
         tokenizer.add_special_tokens(
@@ -76,12 +76,16 @@ class Tokens:
 
     def encode_text(self, text: str) -> list[int]:
         """Return the ids of plain text; never one of a mark."""
+        return self.encode_texts([text])[0]
+
+    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of many plain texts: several times as fast as one by one."""
         if self._cleans:
-            text = text.translate(_NO_SEPARATORS)
-        ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
-        if not self._controls.keys().isdisjoint(ids):
+            texts = [text.translate(_NO_SEPARATORS) for text in texts]
+        out = [list(item.ids) for item in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        if any(not self._controls.keys().isdisjoint(ids) for ids in out):
             raise AssertionError("text became a mark of the template")
-        return ids
+        return out
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text takes."""
@@ -89,10 +93,12 @@ class Tokens:
 
     def encode(self, segments: Iterable[Segment]) -> Encoded:
         """Return a rendered conversation as ids and mask."""
+        held = list(segments)
+        texts = iter(self.encode_texts([segment.text for segment in held if not segment.is_control]))
         ids: list[int] = []
         learned: list[bool] = []
-        for segment in segments:
-            new = [self.marks[Control(segment.text)]] if segment.is_control else self.encode_text(segment.text)
+        for segment in held:
+            new = [self.marks[Control(segment.text)]] if segment.is_control else next(texts)
             ids.extend(new)
             learned.extend([segment.is_learned] * len(new))
         return Encoded(ids, learned)
@@ -110,7 +116,8 @@ class Tokens:
         return self._controls.get(token_id)
 
 
-def _find_marks(tokenizer: Tokenizer, where: str) -> tuple[Mapping[Control, int], bool]:
+def find_marks(tokenizer: Tokenizer, where: str) -> tuple[Mapping[Control, int], bool]:
+    """Return the ids of the five marks, and whether text must be cleaned of them. Raises ModelError for no such ids."""
     for names in _MARKS:
         found = [tokenizer.token_to_id(name) for name in names]
         ids = [i for i in found if i is not None]

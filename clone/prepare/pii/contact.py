@@ -523,6 +523,7 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 for match in _ODD_NAME.finditer(norm):
                     if (
                         self._is_odd(match[0])
+                        and ("." not in match[0] or len(view.words) <= 8)
                         and match[0].lower() not in _USER_STOP
                         and not _PLATFORM.fullmatch(match[0])
                     ):
@@ -533,7 +534,8 @@ class ChatUsernameRecognizer(ChatRecognizer):
             for match in _REDDIT.finditer(norm):
                 yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.8, "username.reddit")
             for match in _USER_UNDER.finditer(norm):
-                if match["value"].lower() not in _USER_STOP:
+                value = match["value"]
+                if value.lower() not in _USER_STOP and (is_announced or re.search(r"_|\d\d|^.{6,}\d", value)):
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.6, "username.under")
 
 
