@@ -30,6 +30,12 @@ class CollectRecipe(_Block):
 
     files: list[str] = Field([], description="Export files to read, as paths from the workspace.")
     me: str | None = Field(None, description="Your id or name in the export, where the file does not say it.")
+    timezone: str | None = Field(
+        None, description="Where times without a zone were written, as Europe/Berlin; this machine's zone otherwise."
+    )
+    dates: Literal["day-first", "month-first"] | None = Field(
+        None, description="How a WhatsApp export writes dates, where they do not tell."
+    )
     max_bad_share: float = Field(
         0.01, ge=0, le=1, description="Share of unreadable records above which an import stops."
     )

@@ -96,10 +96,13 @@ class PackedModel(nn.Module):
     def __init__(self, model: Transformer, *, checkpointing: bool = False, compiles: bool = False) -> None:
         super().__init__()
         self.model = model
-        self.checkpointing = checkpointing
+        self.checkpointing, self.compiles = checkpointing, compiles
         self._rope = Rope(model.shape, device=model.device)
         self._run, self._run_last = _run_block, _run_last_block
         if compiles:
+            import torch._dynamo
+
+            torch._dynamo.config.recompile_limit = 64  # a few sizes of row, with and without gradients
             # The matcher would make one product of "product plus product" and pay for a copy of the first.
             self._run = torch.compile(_run_block, dynamic=False, options={"pattern_matcher": False})
             self._run_last = torch.compile(_run_last_block, options={"pattern_matcher": False})
@@ -107,6 +110,8 @@ class PackedModel(nn.Module):
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Return the sum of the losses of a row's graded tokens, in nats, fp32."""
+        if self.compiles:
+            batch = batch.padded()
         return self.head_loss(self.hidden(batch), batch.labels[batch.graded])
 
     def hidden(self, batch: PackedBatch) -> Tensor:

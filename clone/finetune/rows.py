@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from clone.finetune.sequences import Sequences
+
+_FILLER = 128  # tokens of a document that only fills a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,19 @@ class PackedBatch:
     def n_learned(self) -> int:
         return len(self.graded)
 
+    def padded(self) -> PackedBatch:
+        """Return the batch with documents that nobody grades at its end, up to one of few sizes.
+
+        A compiled block is made anew for every size of row that it meets.
+        """
+        n = len(self.input_ids)
+        more = padded_size(n) - n
+        if not more:
+            return self
+        offsets = [*self.offsets, *range(n + _FILLER, n + more, _FILLER), n + more]
+        ids, positions = (F.pad(tensor, (0, more)) for tensor in (self.input_ids, self.positions))
+        return PackedBatch(ids, F.pad(self.labels, (0, more), value=-100), positions, self.graded, offsets)
+
     def to(self, device: torch.device) -> PackedBatch:
         """Return the batch on a device."""
         if device.type == "cpu":
@@ -40,6 +56,12 @@ class PackedBatch:
             _move(self.graded, device),
             self.offsets,
         )
+
+
+def padded_size(n: int) -> int:
+    """Return the smallest of 2^k and 3 * 2^k that is at least `n`, from 256 on."""
+    size = max(256, 1 << (n - 1).bit_length())
+    return size * 3 // 4 if n <= size * 3 // 4 and size > 256 else size
 
 
 def _move(tensor: Tensor, device: torch.device) -> Tensor:
@@ -87,7 +109,8 @@ def plan_epoch(sequences: Sequences, seed: int, epoch: int, row_tokens: int, ste
             n = 0
         steps[-1].append(i)
         n += lengths[i]
-    return [fill_rows(lengths, step, row_tokens) for step in steps]
+    # The longest first, so that the short ones fill what the long ones leave.
+    return [fill_rows(lengths, sorted(step, key=lambda i: -lengths[i]), row_tokens) for step in steps]
 
 
 def lay_row(sequences: Sequences, row: Sequence[int]) -> PackedBatch:

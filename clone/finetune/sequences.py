@@ -19,9 +19,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from clone.finetune.examples import Conversation, ReadCount, Sample, fold, read_samples, split_newest
-from clone.lm.template import TEMPLATE_VERSION, header_segments, turn_segments
+from clone.lm.template import TEMPLATE_VERSION, Control, header_segments, turn_segments
 from clone.lm.tokens import Tokens
-from clone.records import Turn
 from clone.workspace import hash_file, write_atomically
 
 _FORMAT = "1"
@@ -119,7 +118,7 @@ def make_sequences(
     n_examples = n_too_long = n_cut = n_bytes = n_characters = n_unfolded = 0
     for conversation in conversations:
         header = tokens.encode(header_segments(conversation.contact)).ids
-        pieces = [_piece(tokens, item.turn, item.is_learned) for item in conversation.turns]
+        pieces = _pieces(tokens, conversation)
         n_characters += sum(len(bubble) for item in conversation.turns for bubble in item.turn.bubbles)
         held: list[_Piece] = []
 
@@ -172,10 +171,19 @@ def make_sequences(
     )
 
 
-def _piece(tokens: Tokens, turn: Turn, is_learned: bool) -> _Piece:
-    encoded = tokens.encode(turn_segments(turn, is_learned))
-    n_bytes = sum(len(bubble.encode()) for bubble in turn.bubbles)
-    return _Piece(encoded.ids, encoded.is_learned, n_bytes)
+def _pieces(tokens: Tokens, conversation: Conversation) -> list[_Piece]:
+    """Return the turns of a conversation as ids, all texts tokenised at once."""
+    turns = [list(turn_segments(item.turn, item.is_learned)) for item in conversation.turns]
+    encoded = tokens.encode([segment for segments in turns for segment in segments])
+    end = tokens.marks[Control.END]  # what ends every turn, and what no text becomes
+    pieces: list[_Piece] = []
+    start = 0
+    ends = [i + 1 for i, token in enumerate(encoded.ids) if token == end]
+    for item, stop in zip(conversation.turns, ends, strict=True):
+        n_bytes = sum(len(bubble.encode()) for bubble in item.turn.bubbles)
+        pieces.append(_Piece(encoded.ids[start:stop], encoded.is_learned[start:stop], n_bytes))
+        start = stop
+    return pieces
 
 
 _COUNTS = ("n_examples", "n_folded_away", "n_too_long", "n_cut", "n_bytes", "n_characters")

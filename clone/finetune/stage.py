@@ -335,7 +335,7 @@ def card_of(device: torch.device) -> tuple[int, tuple[int, int]]:
 
 
 def _too_large(settings: FinetuneRecipe, plan: Plan, device: str) -> HardwareError:
-    ways = [f"--set finetune.row_tokens={max(256, plan.row_tokens // 2)}"]
+    ways = [f"--set finetune.row_tokens={max(128, plan.row_tokens // 2)}"]
     if not settings.checkpointing:
         ways.append("--set finetune.checkpointing=true")
     if settings.frozen != "nf4" and device == "cuda":

@@ -76,12 +76,16 @@ class Tokens:
 
     def encode_text(self, text: str) -> list[int]:
         """Return the ids of plain text; never one of a mark."""
+        return self.encode_texts([text])[0]
+
+    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of many plain texts: several times as fast as one by one."""
         if self._cleans:
-            text = text.translate(_NO_SEPARATORS)
-        ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
-        if not self._controls.keys().isdisjoint(ids):
+            texts = [text.translate(_NO_SEPARATORS) for text in texts]
+        out = [list(item.ids) for item in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        if any(not self._controls.keys().isdisjoint(ids) for ids in out):
             raise AssertionError("text became a mark of the template")
-        return ids
+        return out
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text takes."""
@@ -89,10 +93,12 @@ class Tokens:
 
     def encode(self, segments: Iterable[Segment]) -> Encoded:
         """Return a rendered conversation as ids and mask."""
+        held = list(segments)
+        texts = iter(self.encode_texts([segment.text for segment in held if not segment.is_control]))
         ids: list[int] = []
         learned: list[bool] = []
-        for segment in segments:
-            new = [self.marks[Control(segment.text)]] if segment.is_control else self.encode_text(segment.text)
+        for segment in held:
+            new = [self.marks[Control(segment.text)]] if segment.is_control else next(texts)
             ids.extend(new)
             learned.extend([segment.is_learned] * len(new))
         return Encoded(ids, learned)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clone.errors import HardwareError
-from clone.finetune.frozen import Nf4Product, quantise
+from clone.finetune.frozen import Fp8Product, Nf4Product, quantise
 from clone.finetune.packed import PackedModel
 from clone.finetune.rows import lay_row
 from clone.finetune.stage import activation_bytes, fit_card
@@ -82,3 +82,23 @@ def test_auto_says_when_nothing_fits() -> None:
 def test_the_estimate_of_activations_is_near_what_was_measured() -> None:
     measured = (49.2e9 - 14.9e9) / 8192  # one H200, Falcon-7B, rows of 8,192
     assert activation_bytes(falcon(), checkpointing=False) == pytest.approx(measured, rel=0.15)
+
+
+def test_fp8_gradients_are_near_those_of_the_full_weights() -> None:
+    batch = lay_row(random_sequences([40, 24]), [0, 1])
+    found = []
+    for is_narrow in (False, True):
+        ours = with_adapter(pair("falcon-7b")[1].requires_grad_(False))
+        if is_narrow:
+            for _, linear in ours.linears():
+                assert linear.weight is not None
+                linear.product, linear.weight = Fp8Product(linear.weight), None
+        loss = PackedModel(ours)(batch)
+        loss.backward()
+        gradients = torch.cat([p.grad.flatten() for p in adapter_parameters(ours).values() if p.grad is not None])
+        found.append((float(loss.detach()), gradients))
+    (full, expected), (narrow, gradients) = found
+    assert narrow == pytest.approx(full, rel=0.01)
+    assert narrow != full
+    assert (gradients - expected).norm() < 0.1 * expected.norm()
+    assert torch.nn.functional.cosine_similarity(gradients, expected, dim=0) > 0.99

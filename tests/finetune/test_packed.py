@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from clone.finetune.examples import ReadCount, fold, read_samples
 from clone.finetune.packed import PackedModel
-from clone.finetune.rows import fill_rows, lay_row, plan_epoch
+from clone.finetune.rows import fill_rows, lay_row, padded_size, plan_epoch
 from clone.finetune.sequences import Sequences, make_sequences
 from clone.lm.base import resolve_base
 from clone.lm.model import Transformer
@@ -203,3 +203,32 @@ def test_merged_weights_equal_base_plus_adapter(family: str) -> None:
         merged = packed.hidden(batch)
     assert not adapter_parameters(ours)
     torch.testing.assert_close(merged, beside, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 255, 256, 257, 384, 385, 1000, 8191, 8192, 8193])
+def test_rows_are_filled_up_to_one_of_few_sizes(n: int) -> None:
+    size = padded_size(n)
+    assert n <= size <= max(256, n * 3 // 2)
+    assert {padded_size(m) for m in range(1, 10_000)} == {
+        256,
+        384,
+        512,
+        768,
+        1024,
+        1536,
+        2048,
+        3072,
+        4096,
+        6144,
+        8192,
+        12288,
+    }
+
+
+def test_filling_a_row_up_changes_nothing() -> None:
+    packed = PackedModel(with_adapter(pair("qwen3")[1].requires_grad_(False)))
+    batch = lay_row(random_sequences([30, 9, 21]), [0, 1, 2])
+    filled = batch.padded()
+    assert len(filled.input_ids) == 256 == filled.offsets[-1]
+    with torch.no_grad():
+        torch.testing.assert_close(packed(filled), packed(batch))

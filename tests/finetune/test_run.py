@@ -94,8 +94,8 @@ def test_a_run_resumed_at_any_step_ends_with_the_same_bytes(here: Workspace, dro
 
 
 def test_a_run_killed_outright_resumes_to_the_same_bytes(here: Workspace) -> None:
-    whole = run(here, epochs=4)
-    overrides = [f"--set=finetune.{key}={value}" for key, value in {**SETTINGS, "epochs": 4}.items()]
+    whole = run(here, epochs=3)
+    overrides = [f"--set=finetune.{key}={value}" for key, value in {**SETTINGS, "epochs": 3}.items()]
     base = f"pathlib.Path({str(here.bases / 'embedded')!r})"  # as the fixture of this folder has it
     code = f"import pathlib, clone.lm.base as b; b.packaged_base = lambda: {base}; from clone.cli import main; main()"
     command = [sys.executable, "-c", code, "finetune", *overrides]
@@ -112,7 +112,7 @@ def test_a_run_killed_outright_resumes_to_the_same_bytes(here: Workspace) -> Non
     process.communicate()
     assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
     assert not (metrics[0].parent / "run.json").exists()
-    resumed = run(here, epochs=4, resume=True)
+    resumed = run(here, epochs=3, resume=True)
     assert resumed.run == metrics[0].parent
     assert files(resumed) == files(whole)
     assert losses(resumed) == losses(whole)
