@@ -39,7 +39,7 @@ def _pseudonyms(workspace: Workspace) -> tuple[Mapping[str, str], Mapping[str, s
     from clone.records import ChatKind
 
     with Archive.open(workspace.archive) as archive:
-        chats = [item.chat for item in archive.chats() if item.chat.kind is ChatKind.PERSON and item.n_outgoing]
+        chats = [item.chat for item in archive.chats() if item.chat.kind is ChatKind.PERSON]
     titles = {_contact_id(chat): chat.title for chat in chats}
     return name_contacts(load_key(workspace.key), titles), titles
 
