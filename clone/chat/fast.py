@@ -72,7 +72,8 @@ class FastRunner(EagerRunner):
         self._n_padded = triton.cdiv(shape.n_head, HEADS) * HEADS
         self._graphs: dict[int, _Graph] = {}
         self._has_side_stream = has_side_stream
-        self.tiles = dict(_TILES.get(model.blocks[0].mlp.fc.weight.dtype, _TILES[torch.bfloat16]))
+        weight: Any = model.lm_head.weight
+        self.tiles = dict(_TILES.get(weight.dtype, _TILES[torch.bfloat16]))
 
     def spread(self, row: int, n: int, length: int) -> None:
         before = self._caches[0][0].data_ptr()
@@ -188,7 +189,8 @@ class _Graph:
                 self._attend(layer)
             r, bk, warps = runner.tiles["out"]
             bk = max(128, bk // self.n_rows)
-            proj, mlp_proj = block.attn.proj, block.mlp.proj
+            proj: Any = block.attn.proj
+            mlp_proj: Any = block.mlp.proj
             kernels.add_products[(triton.cdiv(shape.n_embd, r),)](
                 self.x,
                 self.attended,
