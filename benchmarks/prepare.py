@@ -15,14 +15,13 @@ import argparse
 import json
 import math
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from clone.archive import Archive
@@ -103,15 +102,12 @@ def _time_size(whole: Path, root: Path, size: int, arguments: argparse.Namespace
         base = root / "checkpoints" / "base" / "tiiuae" / "falcon-7b"
         base.mkdir(parents=True)
         shutil.copy(arguments.tokenizer, base / "tokenizer.json")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
-    out, peak_mb = _clone(root, "prepare", "--json", "--workers", str(arguments.workers))
+    out, use = _clone(root, "prepare", "--json", "--workers", str(arguments.workers))
     wall_s = time.perf_counter() - began
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     report = json.loads(out)
     shutil.rmtree(root)
-    return Timing(n_messages, wall_s, cpu_s, peak_mb, report["n_train"] + report["n_validation"])
+    return Timing(n_messages, wall_s, sum(use.cpu_s.values()), use.peak_mb, report["n_train"] + report["n_validation"])
 
 
 def _copy_first(source: Workspace, target: Workspace, size: int) -> int:
@@ -131,27 +127,47 @@ def _copy_first(source: Workspace, target: Workspace, size: int) -> int:
     return size - n_left
 
 
-def _clone(root: Path, *command: str) -> tuple[str, float]:
-    """Run a command of clone in `root`; return its stdout and the largest memory of it and its children, in MB."""
+@dataclass
+class Use:
+    """What a process and all below it took: the largest memory of all together, the CPU seconds of each."""
+
+    peak_mb: float = 0.0
+    cpu_s: dict[int, float] = field(default_factory=dict)
+
+
+def _clone(root: Path, *command: str) -> tuple[str, Use]:
+    """Run a command of clone in `root`; return its stdout and what it took."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     process = subprocess.Popen(
         [sys.executable, "-m", "clone", *command], cwd=root, env=environment, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    peak = [0.0]
-    watcher = threading.Thread(target=_watch, args=(process, peak), daemon=True)
+    use = Use()
+    watcher = threading.Thread(target=_watch, args=(process, use), daemon=True)
     watcher.start()
     out, err = process.communicate()
     watcher.join()
     if process.returncode:
         sys.exit(f"clone {command[0]} failed:\n{err}")
-    return out, peak[0]
+    return out, use
 
 
-def _watch(process: subprocess.Popen[str], peak: list[float]) -> None:
+def _watch(process: subprocess.Popen[str], use: Use) -> None:
+    """Sample until the process ends: its workers are a server's children, so the system's own sum lacks them."""
     while process.poll() is None:
-        peak[0] = max(peak[0], sum(_pss_mb(pid) for pid in _tree(process.pid)))
-        time.sleep(0.3)
+        pids = _tree(process.pid)
+        use.peak_mb = max(use.peak_mb, sum(_pss_mb(pid) for pid in pids))
+        for pid in pids:
+            use.cpu_s[pid] = max(use.cpu_s.get(pid, 0.0), _cpu_s(pid))
+        time.sleep(0.2)
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _tree(pid: int) -> list[int]:

@@ -329,7 +329,7 @@ class Archive:
                     m.sender_id,
                     int(m.sent_at.timestamp()),
                     m.text,
-                    m.kind.value,
+                    m.kind._value_,  # .value is a property, and slow
                     m.reply_to,
                     int(m.edited_at.timestamp()) if m.edited_at else None,
                     m.is_forwarded,

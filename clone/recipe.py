@@ -30,6 +30,12 @@ class CollectRecipe(_Block):
 
     files: list[str] = Field([], description="Export files to read, as paths from the workspace.")
     me: str | None = Field(None, description="Your id or name in the export, where the file does not say it.")
+    timezone: str | None = Field(
+        None, description="Where times without a zone were written, as Europe/Berlin; this machine's zone otherwise."
+    )
+    dates: Literal["day-first", "month-first"] | None = Field(
+        None, description="How a WhatsApp export writes dates, where they do not tell."
+    )
     max_bad_share: float = Field(
         0.01, ge=0, le=1, description="Share of unreadable records above which an import stops."
     )
@@ -43,7 +49,18 @@ class PiiRecipe(_Block):
     )
     allow: list[str] = Field([], description="Words that are never masked.")
     deny: list[str] = Field([], description="Words that are always masked.")
-    ignore: list[str] = Field([], description="Types that are not looked for, such as PLATE; see docs/data-format.md.")
+    ignore: list[str] = Field(
+        [], description="Types that are not looked for, such as LICENSE_PLATE; see docs/data-format.md."
+    )
+    names: Literal["contacts", "careful", "all"] = Field(
+        "careful",
+        description="Whose names are masked: the contacts', also listed first names (English ones where a word beside "
+        "them says so), or listed first names wherever they stand with a capital.",
+    )
+    ner: Literal["none", "spacy", "natasha"] = Field(
+        "none", description="A model that you installed and that looks for names too."
+    )
+    ner_model: str = Field("xx_ent_wiki_sm", description="The spaCy model, where ner is spacy.")
 
 
 class PrepareRecipe(_Block):

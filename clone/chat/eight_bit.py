@@ -21,6 +21,7 @@ class EightBitLinear(nn.Module):
 
     def __init__(self, linear: Linear, kind: EightBits) -> None:
         super().__init__()
+        assert linear.weight is not None, "a base is narrowed once"
         weight, scale = quantise(linear.weight.data, kind)
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)

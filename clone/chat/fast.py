@@ -10,15 +10,15 @@ In come ids, out come logits, as from `EagerRunner`, whose caches and prefill th
 builds; this is the only module that imports it.
 """
 
-# no `from __future__ import annotations`: Triton reads the annotations of kernels
+from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 
+from clone.chat import kernels
 from clone.chat.engine import EagerRunner
 from clone.chat.sampling import Sampler
 from clone.lm.model import Transformer
@@ -27,187 +27,6 @@ from clone.lm.shape import Shape
 SPLIT = 128  # positions of the cache that one program of attention takes
 HEADS = 16  # heads that one program takes; they share the one head of keys and values
 MOST_ROWS = 8  # candidates decoded at once; more go the eager way
-
-
-@triton.jit
-def _norm_product(
-    x_ptr,
-    gain_ptr,
-    shift_ptr,
-    w_ptr,
-    scale_ptr,
-    out_ptr,
-    n_out,
-    eps,
-    C: tl.constexpr,
-    C_POW2: tl.constexpr,
-    B: tl.constexpr,
-    R: tl.constexpr,
-    BK: tl.constexpr,
-    HAS_SCALE: tl.constexpr,
-    HAS_GELU: tl.constexpr,
-):
-    """out (B, n_out) = activation(LayerNorm(x (B, C)) W' (C, n_out)); each program takes R rows of W."""
-    rows = tl.program_id(0) * R + tl.arange(0, R)
-    is_row = rows < n_out
-    b = tl.arange(0, B)
-    every = tl.arange(0, C_POW2)
-    x = tl.load(x_ptr + b[:, None] * C + every[None, :], mask=(every < C)[None, :], other=0.0)
-    mean = tl.sum(x, 1) / C
-    away = tl.where((every < C)[None, :], x - mean[:, None], 0.0)
-    rstd = 1 / tl.sqrt(tl.sum(away * away, 1) / C + eps)
-    acc = tl.zeros((B, R, BK), tl.float32)
-    for start in range(0, C, BK):
-        k = start + tl.arange(0, BK)
-        w = tl.load(w_ptr + rows[:, None] * C + k[None, :], mask=is_row[:, None] & (k < C)[None, :], other=0.0)
-        part = tl.load(x_ptr + b[:, None] * C + k[None, :], mask=(k < C)[None, :], other=0.0)
-        gain = tl.load(gain_ptr + k, mask=k < C, other=0.0).to(tl.float32)
-        shift = tl.load(shift_ptr + k, mask=k < C, other=0.0).to(tl.float32)
-        h = (part - mean[:, None]) * rstd[:, None] * gain[None, :] + shift[None, :]
-        acc += w.to(tl.float32)[None, :, :] * h[:, None, :]
-    y = tl.sum(acc, 2)
-    if HAS_SCALE:
-        y = y * tl.load(scale_ptr + rows, mask=is_row, other=0.0)[None, :]
-    if HAS_GELU:
-        y = 0.5 * y * (1 + tl.erf(y * 0.7071067811865476))
-    tl.store(out_ptr + b[:, None] * n_out + rows[None, :], y.to(out_ptr.dtype.element_ty), mask=is_row[None, :])
-
-
-@triton.jit
-def _add_products(
-    x_ptr,
-    a_ptr,
-    w_ptr,
-    scale_ptr,
-    g_ptr,
-    v_ptr,
-    v_scale_ptr,
-    C: tl.constexpr,
-    K: tl.constexpr,
-    L: tl.constexpr,
-    B: tl.constexpr,
-    R: tl.constexpr,
-    BK: tl.constexpr,
-    HAS_SCALE: tl.constexpr,
-):
-    """x (B, C) += a (B, K) W' + g (B, L) V'; each program takes R rows of W (C, K) and V (C, L)."""
-    rows = tl.program_id(0) * R + tl.arange(0, R)
-    is_row = rows < C
-    b = tl.arange(0, B)
-    acc = tl.zeros((B, R, BK), tl.float32)
-    for start in range(0, L, BK):
-        k = start + tl.arange(0, BK)
-        v = tl.load(v_ptr + rows[:, None] * L + k[None, :], mask=is_row[:, None] & (k < L)[None, :], other=0.0)
-        g = tl.load(g_ptr + b[:, None] * L + k[None, :], mask=(k < L)[None, :], other=0.0)
-        acc += v.to(tl.float32)[None, :, :] * g.to(tl.float32)[:, None, :]
-    y = tl.sum(acc, 2)
-    if HAS_SCALE:
-        y = y * tl.load(v_scale_ptr + rows, mask=is_row, other=0.0)[None, :]
-    acc = tl.zeros((B, R, BK), tl.float32)
-    for start in range(0, K, BK):
-        k = start + tl.arange(0, BK)
-        w = tl.load(w_ptr + rows[:, None] * K + k[None, :], mask=is_row[:, None] & (k < K)[None, :], other=0.0)
-        a = tl.load(a_ptr + b[:, None] * K + k[None, :], mask=(k < K)[None, :], other=0.0)
-        acc += w.to(tl.float32)[None, :, :] * a.to(tl.float32)[:, None, :]
-    z = tl.sum(acc, 2)
-    if HAS_SCALE:
-        z = z * tl.load(scale_ptr + rows, mask=is_row, other=0.0)[None, :]
-    at = x_ptr + b[:, None] * C + rows[None, :]
-    x = tl.load(at, mask=is_row[None, :], other=0.0)
-    tl.store(at, x + y + z, mask=is_row[None, :])
-
-
-@triton.jit
-def _attend(
-    qkv_ptr,
-    cos_ptr,
-    sin_ptr,
-    k_ptr,
-    v_ptr,
-    position_ptr,
-    out_ptr,
-    stat_ptr,
-    row_stride,
-    scale,
-    N_HEAD: tl.constexpr,
-    N_PADDED: tl.constexpr,
-    N_SPLIT: tl.constexpr,
-    D: tl.constexpr,
-    BS: tl.constexpr,
-    BH: tl.constexpr,
-):
-    """Rotate q and k, put k and v into the cache, and attend to SPLIT positions of it.
-
-    Leaves unnormalised sums in out (B, heads, splits, D) and maximum and weight in stat (B, heads, splits, 2).
-    """
-    split, block, b = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    position = tl.load(position_ptr)
-    heads = block * BH + tl.arange(0, BH)
-    where = (b * N_PADDED + heads) * N_SPLIT + split
-    if split * BS > position:
-        tl.store(stat_ptr + where * 2, tl.full((BH,), float("-inf"), tl.float32))
-        tl.store(stat_ptr + where * 2 + 1, tl.zeros((BH,), tl.float32))
-    else:
-        H: tl.constexpr = D // 2
-        d = tl.arange(0, H)
-        cos = tl.load(cos_ptr + position * H + d)
-        sin = tl.load(sin_ptr + position * H + d)
-        mine = qkv_ptr + b * (N_HEAD + 2) * D
-        is_head = (heads < N_HEAD)[:, None]
-        q1 = tl.load(mine + heads[:, None] * D + d[None, :], mask=is_head, other=0.0).to(tl.float32)
-        q2 = tl.load(mine + heads[:, None] * D + H + d[None, :], mask=is_head, other=0.0).to(tl.float32)
-        kind = k_ptr.dtype.element_ty
-        r1 = (q1 * cos[None, :] - q2 * sin[None, :]).to(kind)
-        r2 = (q2 * cos[None, :] + q1 * sin[None, :]).to(kind)
-        k1 = tl.load(mine + N_HEAD * D + d).to(tl.float32)
-        k2 = tl.load(mine + N_HEAD * D + H + d).to(tl.float32)
-        new1 = (k1 * cos - k2 * sin).to(kind)
-        new2 = (k2 * cos + k1 * sin).to(kind)
-        full = tl.arange(0, D)
-        new_v = tl.load(mine + (N_HEAD + 1) * D + full).to(kind)
-        at = split * BS + tl.arange(0, BS)
-        is_old = (at < position)[:, None]
-        is_new = (at == position)[:, None]
-        keys = k_ptr + b * row_stride + at[:, None] * D
-        values = v_ptr + b * row_stride + at[:, None] * D
-        old1 = tl.where(is_new, new1[None, :], tl.load(keys + d[None, :], mask=is_old, other=0.0))
-        old2 = tl.where(is_new, new2[None, :], tl.load(keys + H + d[None, :], mask=is_old, other=0.0))
-        v = tl.where(is_new, new_v[None, :], tl.load(values + full[None, :], mask=is_old, other=0.0))
-        is_mine = (block == 0) & (position < (split + 1) * BS)
-        tl.store(k_ptr + b * row_stride + position * D + d, new1, mask=is_mine & (d < H))
-        tl.store(k_ptr + b * row_stride + position * D + H + d, new2, mask=is_mine & (d < H))
-        tl.store(v_ptr + b * row_stride + position * D + full, new_v, mask=is_mine & (full < D))
-        scores = (tl.dot(r1, tl.trans(old1)) + tl.dot(r2, tl.trans(old2))) * scale
-        scores = tl.where((at <= position)[None, :], scores, float("-inf"))
-        top = tl.max(scores, 1)
-        p = tl.exp(scores - top[:, None])
-        tl.store(stat_ptr + where * 2, top)
-        tl.store(stat_ptr + where * 2 + 1, tl.sum(p, 1))
-        tl.store(out_ptr + where[:, None] * D + full[None, :], tl.dot(p.to(kind), v))
-
-
-@triton.jit
-def _join_splits(
-    out_ptr,
-    stat_ptr,
-    a_ptr,
-    N_HEAD: tl.constexpr,
-    N_PADDED: tl.constexpr,
-    N_SPLIT: tl.constexpr,
-    S_POW2: tl.constexpr,
-    D: tl.constexpr,
-):
-    """a (B, heads, D): what the splits saw, weighed together. A program a head."""
-    head, b = tl.program_id(0), tl.program_id(1)
-    split = tl.arange(0, S_POW2)
-    d = tl.arange(0, D)
-    where = (b * N_PADDED + head) * N_SPLIT + split
-    top = tl.load(stat_ptr + where * 2, mask=split < N_SPLIT, other=float("-inf"))
-    weight = tl.load(stat_ptr + where * 2 + 1, mask=split < N_SPLIT, other=0.0)
-    share = tl.where(weight > 0, tl.exp(top - tl.max(top, 0)), 0.0)
-    seen = tl.load(out_ptr + where[:, None] * D + d[None, :], mask=(share > 0)[:, None], other=0.0)
-    y = tl.sum(seen * share[:, None], 0) / tl.sum(weight * share, 0)
-    tl.store(a_ptr + (b * N_HEAD + head) * D + d, y.to(a_ptr.dtype.element_ty))
 
 
 def can_run(shape: Shape) -> bool:
@@ -230,10 +49,11 @@ def can_run(shape: Shape) -> bool:
     )
 
 
-# rows and columns a program takes, and its warps, by what is read: measured on one H200
-_TILES: dict[str, dict[str, tuple[int, int, int]]] = {
-    "wide": {"qkv": (4, 1024, 4), "fc": (8, 512, 4), "out": (4, 1024, 4), "head": (8, 512, 4)},
-    "eight": {"qkv": (4, 1024, 4), "fc": (8, 1024, 4), "out": (4, 2048, 4), "head": (8, 1024, 4)},
+# rows and columns a program takes, and its warps, by what is read: the fastest of fifteen on one H200
+_TILES: dict[torch.dtype, dict[str, tuple[int, int, int]]] = {
+    torch.bfloat16: {"qkv": (2, 512, 1), "fc": (2, 512, 1), "out": (2, 512, 1), "head": (2, 512, 1)},
+    torch.float8_e4m3fn: {"qkv": (4, 512, 1), "fc": (4, 512, 1), "out": (4, 1024, 2), "head": (4, 512, 1)},
+    torch.int8: {"qkv": (4, 512, 2), "fc": (4, 512, 1), "out": (4, 512, 2), "head": (4, 256, 1)},
 }
 
 
@@ -252,7 +72,8 @@ class FastRunner(EagerRunner):
         self._n_padded = triton.cdiv(shape.n_head, HEADS) * HEADS
         self._graphs: dict[int, _Graph] = {}
         self._has_side_stream = has_side_stream
-        self.tiles = dict(_TILES["wide" if model.blocks[0].mlp.fc.weight.element_size() > 1 else "eight"])
+        weight: Any = model.lm_head.weight
+        self.tiles = dict(_TILES.get(weight.dtype, _TILES[torch.bfloat16]))
 
     def spread(self, row: int, n: int, length: int) -> None:
         before = self._caches[0][0].data_ptr()
@@ -287,7 +108,7 @@ class FastRunner(EagerRunner):
         graph.replay()
         return graph.logits[:n].clone()
 
-    def _graph(self, n: int) -> "_Graph":
+    def _graph(self, n: int) -> _Graph:
         n_rows = triton.next_power_of_2(n)
         assert n_rows <= self._caches[0][0].size(0), "spread comes first"
         if n_rows not in self._graphs:
@@ -301,7 +122,7 @@ class _Told:
     def __init__(self, ids: torch.Tensor) -> None:
         self._host = torch.empty(ids.shape, dtype=ids.dtype, pin_memory=ids.is_cuda)
         self._host.copy_(ids, non_blocking=True)
-        self._event = torch.cuda.Event() if ids.is_cuda else None
+        self._event = torch.cuda.Event() if ids.is_cuda else None  # type: ignore[no-untyped-call]
         if self._event is not None:
             self._event.record()
 
@@ -320,8 +141,10 @@ class _Graph:
         wide = torch.float32
         narrow = runner.model.dtype
         self.ids = torch.zeros(n_rows, dtype=torch.long, device=device)
-        self.position = torch.zeros(1, dtype=torch.int32, device=device)
+        # the last position never holds anything: what runs before the recording may write there
+        self.position = torch.full((1,), runner.n_context - 1, dtype=torch.int32, device=device)
         self.x = torch.zeros(n_rows, shape.n_embd, dtype=wide, device=device)  # the residual stream
+        self.normed = torch.zeros(n_rows, shape.n_embd, dtype=narrow, device=device)
         self.qkv = torch.zeros(n_rows, (shape.n_head + 2) * shape.head_size, dtype=wide, device=device)
         self.inner = torch.zeros(n_rows, shape.intermediate_size, dtype=narrow, device=device)
         size = (n_rows, runner._n_padded, runner._n_split)
@@ -332,7 +155,7 @@ class _Graph:
         self.replay = self._record() if device.type == "cuda" else self._step
 
     def _record(self) -> Any:
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # kernels are compiled here; capture must only see launches
             for _ in range(2):
@@ -350,23 +173,25 @@ class _Graph:
         self.x.copy_(model.embed(self.ids))
         has_side = runner._has_side_stream and self.x.is_cuda
         main = torch.cuda.current_stream() if has_side else None
-        side = torch.cuda.Stream() if has_side else None
+        side = torch.cuda.Stream() if has_side else None  # type: ignore[no-untyped-call]
         for layer, block in enumerate(model.blocks):
+            self._norm(block.norm_1)
             if main is not None and side is not None:
                 side.wait_stream(main)
-                self._norm_product("qkv", block.norm_1, block.attn.qkv, self.qkv)
+                self._product("qkv", block.attn.qkv, self.qkv)
                 with torch.cuda.stream(side):
-                    self._norm_product("fc", block.norm_1, block.mlp.fc, self.inner)
+                    self._product("fc", block.mlp.fc, self.inner)
                 self._attend(layer)
                 main.wait_stream(side)
             else:
-                self._norm_product("qkv", block.norm_1, block.attn.qkv, self.qkv)
-                self._norm_product("fc", block.norm_1, block.mlp.fc, self.inner)
+                self._product("qkv", block.attn.qkv, self.qkv)
+                self._product("fc", block.mlp.fc, self.inner)
                 self._attend(layer)
             r, bk, warps = runner.tiles["out"]
             bk = max(128, bk // self.n_rows)
-            proj, mlp_proj = block.attn.proj, block.mlp.proj
-            _add_products[(triton.cdiv(shape.n_embd, r),)](
+            proj: Any = block.attn.proj
+            mlp_proj: Any = block.mlp.proj
+            kernels.add_products[(triton.cdiv(shape.n_embd, r),)](
                 self.x,
                 self.attended,
                 proj.weight,
@@ -383,26 +208,34 @@ class _Graph:
                 HAS_SCALE=proj.weight.element_size() == 1,
                 num_warps=warps,
             )
-        self._norm_product("head", model.transformer["ln_f"], model.lm_head, self.logits)
+        self._norm(model.transformer["ln_f"])
+        self._product("head", model.lm_head, self.logits)
 
-    def _norm_product(self, kind: str, norm: Any, linear: Any, out: torch.Tensor) -> None:
-        r, bk, warps = self.runner.tiles[kind]
+    def _norm(self, norm: Any) -> None:
         n_embd = self.x.shape[1]
-        bk = max(128, bk // self.n_rows)
-        _norm_product[(triton.cdiv(out.shape[1], r),)](
+        kernels.norm[(self.n_rows,)](
             self.x,
             norm.weight,
             norm.bias,
+            self.normed,
+            norm.eps,
+            C=n_embd,
+            C_POW2=triton.next_power_of_2(n_embd),
+            num_warps=16,
+        )
+
+    def _product(self, kind: str, linear: Any, out: torch.Tensor) -> None:
+        r, bk, warps = self.runner.tiles[kind]
+        kernels.product[(triton.cdiv(out.shape[1], r),)](
+            self.normed,
             linear.weight,
             _scale(linear),
             out,
             out.shape[1],
-            norm.eps,
-            C=n_embd,
-            C_POW2=triton.next_power_of_2(n_embd),
+            K=self.normed.shape[1],
             B=self.n_rows,
             R=r,
-            BK=bk,
+            BK=max(128, bk // self.n_rows),
             HAS_SCALE=linear.weight.element_size() == 1,
             HAS_GELU=kind == "fc",
             num_warps=warps,
@@ -412,7 +245,7 @@ class _Graph:
         runner, shape = self.runner, self.runner.model.shape
         keys, values = runner._caches[layer]
         n_blocks = runner._n_padded // HEADS
-        _attend[(runner._n_split, n_blocks, self.n_rows)](
+        kernels.attend[(runner._n_split, n_blocks, self.n_rows)](
             self.qkv,
             runner._cos,
             runner._sin,
@@ -431,7 +264,7 @@ class _Graph:
             BH=HEADS,
             num_warps=4,
         )
-        _join_splits[(shape.n_head, self.n_rows)](
+        kernels.join_splits[(shape.n_head, self.n_rows)](
             self.seen,
             self.stats,
             self.attended,

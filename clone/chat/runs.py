@@ -21,10 +21,16 @@ from clone.workspace import Workspace
 if TYPE_CHECKING:
     import torch
 
+    from clone.chat.eight_bit import EightBits
+    from clone.chat.engine import EagerRunner
     from clone.chat.twin import Twin
+    from clone.lm.base import BaseFolder
+    from clone.lm.model import Transformer
+    from clone.lm.tokens import Tokens
 
 OnProgress = Callable[[str, int, int | None], None]
-ADAPTERS = ("best", "last")
+_N_HELD_OUT = 64  # replies on which the cost of 8 bits is measured
+_SMALL = 500_000_000  # weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,7 @@ def open_twin(
 
     `base` must be the one the run was trained on. Raises ModelError, HardwareError.
     """
-    from clone.chat.engine import EagerRunner, Engine
+    from clone.chat.engine import Engine
     from clone.chat.twin import Twin, marks_of
     from clone.lm.base import resolve_base
     from clone.lm.tokens import Tokens
@@ -130,11 +136,46 @@ def open_twin(
     folder = resolve_base(run.card.base, workspace.bases, on_progress=on_progress)
     place = choose_device(device)
     tokens = Tokens.load(folder.path)
-    model = open_model(folder.path, device=place, dtype=_dtype(place), is_head_tied=folder.is_head_tied)
+    model = open_model(folder.path, device=place, dtype=_dtype(place, folder), is_head_tied=folder.is_head_tied)
     apply_adapter(model, read_adapter(path), base=folder.name, base_sha256=folder.sha256)
     merge_adapter(model)
-    engine = Engine(EagerRunner(model, n_context=recipe.max_context_tokens), marks_of(tokens))
-    return Twin(engine, tokens, run.name, run.card.base, contacts_of(workspace, run.recipe_name))
+    notes: list[str] = []
+    if recipe.weights != "as-is":
+        held_out = workspace.processed(run.recipe_name) / "validation.jsonl"
+        notes.append(_narrow(model, recipe.weights, tokens, held_out))
+    engine = Engine(_runner(model, recipe.max_context_tokens), marks_of(tokens))
+    return Twin(engine, tokens, run.name, run.card.base, contacts_of(workspace, run.recipe_name), tuple(notes))
+
+
+def _runner(model: Transformer, n_context: int | None) -> EagerRunner:
+    """Return the fastest runner that the device and the base allow."""
+    from clone.chat.engine import EagerRunner
+
+    if model.device.type == "cuda":
+        try:
+            from clone.chat.fast import FastRunner, can_run
+        except ImportError:  # a build of torch without Triton
+            return EagerRunner(model, n_context=n_context)
+        if can_run(model.shape):
+            return FastRunner(model, n_context=n_context)
+    return EagerRunner(model, n_context=n_context)
+
+
+def _narrow(model: Transformer, kind: EightBits, tokens: Tokens, held_out: Path) -> str:
+    """Put the weights into 8 bits and return what that costs on held-out replies."""
+    from clone.chat.eight_bit import to_eight_bits
+    from clone.chat.held_out import held_out_loss, read_held_out
+
+    examples = read_held_out(held_out, tokens, model.shape.block_size, most=_N_HELD_OUT)
+    before = held_out_loss(model, examples) if examples else 0.0
+    to_eight_bits(model, kind)
+    if not examples:
+        return f"weights in {kind}; there are no held-out replies to say what that costs"
+    after = held_out_loss(model, examples)
+    return (
+        f"weights in {kind}: {after - before:+.4f} nats per graded token on {len(examples)} held-out replies "
+        f"({before:.4f} → {after:.4f})"
+    )
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -154,7 +195,11 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
-def _dtype(device: torch.device) -> torch.dtype | None:
+def _dtype(device: torch.device, folder: BaseFolder) -> torch.dtype | None:
     import torch
 
-    return torch.bfloat16 if device.type == "cuda" else None  # elsewhere as the file has it: mapped, not copied
+    if device.type == "cuda":
+        return torch.bfloat16
+    if device.type == "cpu" and folder.shape.n_parameters < _SMALL:
+        return torch.float32  # several times as fast as bf16 on most CPUs, where the memory allows it
+    return None  # as the file has it: mapped, not copied

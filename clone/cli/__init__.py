@@ -18,6 +18,7 @@ COMMANDS = {
     "runs": "List the runs with their held-out loss.",
     "chat": "Talk to your twin.",
     "serve": "Serve the twin on this machine: one page, and OpenAI's API.",
+    "suggest": "Draft the twin's answer to somebody in Telegram; nothing is sent.",
     "export": "Give the twin to other programs: GGUF, Hugging Face, PEFT.",
     "forget": "Remove a contact from the archive and from processed data.",
     "run": "Walk the four stages of a recipe and skip what is up to date.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,7 +16,6 @@ from clone.cli.options import json_option, recipe_options
 if TYPE_CHECKING:
     from clone.chat.contacts import Contacts
     from clone.chat.recall import Recall
-    from clone.chat.runs import Run
     from clone.chat.session import Session
     from clone.chat.transcripts import Transcripts
     from clone.chat.twin import Voice
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 @click.option("--base", metavar="BASE", help="Insist on this base; it must be the one of the run.")
 @click.option("--last", is_flag=True, help="The last adapter of the run in place of the best.")
 @click.option("--device", metavar="DEVICE", help="cuda, mps or cpu; the best there is unless said.")
+@click.option("--gguf", metavar="FILE", type=click.Path(path_type=Path), help="Talk to a GGUF file, through llama.cpp.")
+@click.option("--url", metavar="URL", help="Talk to an OpenAI-compatible server, as http://127.0.0.1:8080/v1.")
+@click.option("--model", metavar="NAME", help="The model of that server.")
 @click.option("--message", "-m", multiple=True, metavar="TEXT", help="Say this, print the reply and leave.")
 @click.option("--continue", "is_continued", is_flag=True, help="Go on with the last conversation.")
 @click.option("--save", "save_to", metavar="FILE", type=click.Path(path_type=Path), help="Keep the conversation there.")
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--repetition-penalty", type=float, help="Makes what was said already less likely; 1 is off.")
 @click.option("--frequency-penalty", type=float, help="The same, growing with each use in the reply.")
 @click.option("--max-reply-tokens", type=int, help="Longest reply, in tokens of the base.")
+@click.option("--weights", type=click.Choice(["as-is", "int8", "fp8"]), help="8 bits: smaller, faster, a little worse.")
 @click.option("--seed", type=int, help="Makes replies repeatable.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="End a reply where this text would come.")
 @json_option
@@ -53,6 +57,9 @@ def command(
     base: str | None,
     last: bool,
     device: str | None,
+    gguf: Path | None,
+    url: str | None,
+    model: str | None,
     message: tuple[str, ...],
     is_continued: bool,
     save_to: Path | None,
@@ -60,13 +67,14 @@ def command(
     realtime: bool,
     stop: tuple[str, ...],
     as_json: bool,
-    **sampling: float | int | None,
+    **sampling: float | int | str | None,
 ) -> None:
     """Talk to your twin.
 
     In a terminal it is a conversation; through a pipe, or with -m, one turn: each line a bubble. Without RECIPE it is
     the newest finished run of this workspace.
     """
+    from clone.chat.contacts import Contacts
     from clone.chat.runs import find_run
     from clone.cli.people import known_contacts
     from clone.recipe import load_recipe
@@ -75,16 +83,28 @@ def command(
     given = [f"chat.{key}={value}" for key, value in sampling.items() if value is not None]
     recipe = load_recipe(recipe_path, [*overrides, *given])
     workspace = Workspace.here()
-    run = find_run(workspace, recipe_name=recipe.name if recipe_path else None, run=run_name)
-    contacts = known_contacts(workspace, run.recipe_name)
+    if gguf is not None or url is not None:
+        if gguf is not None and url is not None:
+            raise click.UsageError("--gguf and --url exclude each other.")
+        voice = _voice_elsewhere(gguf, url, model, recipe.chat.max_context_tokens)
+        title, recipe_name = f"{voice.name} · {voice.base}", recipe.name
+        contacts = Contacts(voice.contacts)
+
+        def load() -> Voice:
+            return voice
+
+    else:
+        run = find_run(workspace, recipe_name=recipe.name if recipe_path else None, run=run_name)
+        title, recipe_name = f"{run.name} · {run.card.base}", run.recipe_name
+        contacts = known_contacts(workspace, recipe_name)
+
+        def load() -> Voice:
+            from clone.chat.runs import open_twin
+
+            return open_twin(workspace, run, recipe.chat, base=base, adapter="last" if last else "best", device=device)
+
     contact = contacts.find(as_contact) if as_contact else None
-
-    def load() -> Voice:
-        from clone.chat.runs import open_twin
-
-        return open_twin(workspace, run, recipe.chat, base=base, adapter="last" if last else "best", device=device)
-
-    sitting = Sitting(workspace, recipe, run, contacts, contact, no_log, is_continued, stop)
+    sitting = Sitting(workspace, recipe, title, recipe_name, contacts, contact, no_log, is_continued, stop)
     if message or as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         _one_turn(sitting, load(), message, save_to, as_json)
     else:
@@ -98,7 +118,8 @@ class Sitting:
         self,
         workspace: Workspace,
         recipe: Recipe,
-        run: Run,
+        title: str,
+        recipe_name: str,
         contacts: Contacts,
         contact: str | None,
         no_log: bool,
@@ -107,7 +128,8 @@ class Sitting:
     ) -> None:
         from clone.chat.transcripts import Transcripts
 
-        self.workspace, self.recipe, self.run, self.contacts, self.stop = workspace, recipe, run, contacts, stop
+        self.workspace, self.recipe, self.contacts, self.stop = workspace, recipe, contacts, stop
+        self.title, self.recipe_name = title, recipe_name
         self.log: Transcripts | None = None if no_log else Transcripts(workspace.transcripts)
         self.earlier = None
         if is_continued:
@@ -136,6 +158,8 @@ def _one_turn(sitting: Sitting, voice: Voice, message: tuple[str, ...], save_to:
     bubbles = [line for text in (message or (sys.stdin.read(),)) for line in text.splitlines() if line.strip()]
     if not bubbles:
         raise CloneError("there is nothing to answer.", 'For example: echo "hey" | clone chat')
+    for note in getattr(voice, "notes", ()):
+        say(note, style="dim")
     session = sitting.session(voice, sitting.contact)
     shown = -1
 
@@ -193,7 +217,7 @@ def _conversation(sitting: Sitting, load: Callable[[], Voice], save_to: Path | N
     def recall() -> Recall:
         from clone.chat.recall import Recall
 
-        return Recall(sitting.workspace.processed(sitting.run.recipe_name))
+        return Recall(sitting.workspace.processed(sitting.recipe_name))
 
     earlier = sitting.earlier
     Repl(
@@ -201,7 +225,7 @@ def _conversation(sitting: Sitting, load: Callable[[], Voice], save_to: Path | N
         make_session=sitting.session,
         contacts=sitting.contacts,
         contact=sitting.contact,
-        title=f"{sitting.run.name} · {sitting.run.card.base}",
+        title=sitting.title,
         workspace=sitting.workspace,
         burst_s=sitting.recipe.chat.burst_seconds,
         recall=recall,
@@ -209,6 +233,15 @@ def _conversation(sitting: Sitting, load: Callable[[], Voice], save_to: Path | N
         save_to=save_to,
         resumed=f"going on with {len(earlier.lines)} lines of {earlier.started_at:%d %b %Y}" if earlier else "",
     ).run()
+
+
+def _voice_elsewhere(gguf: Path | None, url: str | None, model: str | None, n_context: int | None) -> Voice:
+    from clone.chat.elsewhere import UrlVoice, open_gguf
+
+    if gguf is not None:
+        return open_gguf(gguf, n_context=n_context)
+    assert url is not None
+    return UrlVoice(url, model=model, api_key=os.environ.get("CLONE_API_KEY"))
 
 
 def save(session: Session, path: Path, contact: str) -> None:

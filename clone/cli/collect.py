@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clone.cli.collect_live import live_options
+from clone.cli.collect_live import encrypt, live_options
 from clone.cli.options import json_option, recipe_options
 
 if TYPE_CHECKING:
     from clone.collect import ImportReport
+
+
+_LIVE_ALONE = {
+    "is_list": "--list",
+    "verify": "--verify",
+    "no_takeout": "--no-takeout",
+    "is_login": "--login",
+    "use_qr": "--qr",
+    "proxy": "--proxy",
+}
 
 
 @click.command()
@@ -59,6 +69,10 @@ def command(
         run_live(workspace, as_json=as_json, **live)
         return
 
+    for name, option in _LIVE_ALONE.items():
+        if live[name]:
+            raise click.UsageError(f"{option} is for the account itself, not for files.")
+
     from datetime import UTC, datetime
 
     from clone.archive import Archive
@@ -67,14 +81,18 @@ def command(
     from clone.collect.contract import Asked
     from clone.collect.files import zone
 
+    timezone, dates = timezone or recipe.collect.timezone, dates or recipe.collect.dates
     asked = Asked(
         me=me or recipe.collect.me or "",
         timezone=zone(timezone) if timezone else None,
         is_day_first=None if dates is None else dates == "day-first",
         with_saved=live["saved"],
+        only=live["only"],
+        skip=live["skip"],
     )
     reports = []
-    with Archive.create(workspace.archive) as archive:
+    passphrase = encrypt(workspace) if live["is_encrypt"] else None
+    with Archive.create(workspace.archive, passphrase) as archive:
         for path in paths:
             with progress("Reading") as on_progress:
                 report = import_file(

@@ -93,7 +93,7 @@ def run_live(
         is_anew=is_login,
     )
     with locked(workspace.telegram):
-        passphrase = _encrypt(workspace) if is_encrypt else None
+        passphrase = encrypt(workspace) if is_encrypt else None
         with Archive.create(workspace.archive, passphrase) as archive, _screen() as (on_progress, on_wait):
             result: LiveReport | list[ListedDialog] = asyncio.run(
                 _talk(archive, login, scope, is_list, verify, not no_takeout, on_progress, on_wait)
@@ -162,7 +162,7 @@ def _application() -> Application | None:
         ) from None
 
 
-def _encrypt(workspace: Workspace) -> str:
+def encrypt(workspace: Workspace) -> str:
     """Ask for the passphrase of a new archive, or encrypt the one there is; return the passphrase."""
     from clone.archive import Archive, is_encrypted
     from clone.cli.show import say

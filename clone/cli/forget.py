@@ -31,7 +31,7 @@ def command(contact: str, yes: bool, undo: bool, as_json: bool) -> None:
 
     from clone.archive import Archive
     from clone.cli.show import emit, say
-    from clone.collect.forget import find_contact
+    from clone.collect.contacts import find_contact
     from clone.workspace import Workspace
 
     workspace = Workspace.here()

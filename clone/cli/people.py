@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from clone.chat.contacts import Contacts
+    from clone.records import Chat
     from clone.workspace import Workspace
 
 
@@ -18,16 +19,30 @@ def known_contacts(workspace: Workspace, recipe_name: str) -> Contacts:
     return Contacts(contacts_of(workspace, recipe_name), lambda: _real_names(workspace))
 
 
+def pseudonym_of(workspace: Workspace, chat: Chat) -> str:
+    """Return the pseudonym under which training saw a chat; "" where it did not."""
+    return _pseudonyms(workspace)[0].get(_contact_id(chat), "")
+
+
 def _real_names(workspace: Workspace) -> Mapping[str, str]:
     """Return the title of each contact's chat by pseudonym; {} where archive or key are gone."""
+    pseudonyms, titles = _pseudonyms(workspace)
+    return {pseudonyms[contact]: title for contact, title in titles.items() if title}
+
+
+def _pseudonyms(workspace: Workspace) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return pseudonym and title of every contact that examples were made of."""
     if not workspace.archive.exists() or not workspace.key.exists():
-        return {}
+        return {}, {}
     from clone.archive import Archive
     from clone.prepare.pseudonyms import load_key, name_contacts
     from clone.records import ChatKind
 
     with Archive.open(workspace.archive) as archive:
-        chats = [item.chat for item in archive.chats() if item.chat.kind is ChatKind.PERSON and item.n_outgoing]
-    titles = {f"{chat.source}\0{chat.chat_id}": chat.title for chat in chats}
-    pseudonyms = name_contacts(load_key(workspace.key), titles)
-    return {pseudonyms[contact]: title for contact, title in titles.items() if title}
+        chats = [item.chat for item in archive.chats() if item.chat.kind is ChatKind.PERSON]
+    titles = {_contact_id(chat): chat.title for chat in chats}
+    return name_contacts(load_key(workspace.key), titles), titles
+
+
+def _contact_id(chat: Chat) -> str:
+    return f"{chat.source}\0{chat.chat_id}"

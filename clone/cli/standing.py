@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clone.archive import Archive
+from clone.collect.files import fingerprint
 from clone.errors import CloneError
 from clone.recipe import Recipe, Stage
 from clone.workspace import Workspace, hash_file
@@ -56,7 +57,7 @@ def _collect(workspace: Workspace, recipe: Recipe, suffix: str) -> tuple[Standin
             pending = [
                 name
                 for name in recipe.collect.files
-                if not (path := workspace.root / name).exists() or not archive.has_import(hash_file(path))
+                if not (path := workspace.root / name).exists() or not archive.has_import(fingerprint(path))
             ]
     except CloneError as error:
         return Standing("collect", "broken", error.message, _modified(workspace.archive), error.hint), None

@@ -6,18 +6,18 @@ gives in `contract`; the account itself is read by `telegram`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from clone.archive import Archive, PageCount
+from clone.collect.contacts import is_called
 from clone.collect.contract import Asked, Item, Page, Tally
-from clone.collect.files import parts_of
-from clone.collect.sources import detect
-from clone.errors import GateFailed
+from clone.collect.files import fingerprint, parts_of
+from clone.errors import GateFailed, SourceError
 from clone.records import Account, Chat, Person
-from clone.workspace import hash_file
 
 OnProgress = Callable[[str, int, int | None], None]
 
@@ -57,7 +57,9 @@ def import_file(
     An import only fills holes: what is known stays. Raises SourceError for a file that is no export, and GateFailed
     where more than `max_bad_share` of its records cannot be read; pages written before that stay.
     """
-    writing = _Writing(archive)
+    from clone.collect.sources import detect  # not above: `python -m clone.collect.sources` would load it twice
+
+    writing = _Writing(archive, asked)
     total: int | None = None
     with parts_of(path) as parts:
         source, claimed = detect(parts, path.name)
@@ -72,10 +74,10 @@ def import_file(
                     total = expected  # kept while it is about right: a bar forgets its speed with each new total
                 on_progress(path.name, tally.n_read, max(total, tally.n_read) if total else None)
     _judge(path.name, tally, max_bad_share)
+    writing.check_names(path.name)
     writing.write(source.raw_format, tally.n_read)
-    if path.is_file() and not tally.cut:
-        with archive.transaction():
-            archive.put_import(hash_file(path), path.name, source.name, now, tally.n_read)
+    with archive.transaction():
+        archive.put_import(fingerprint(path), path.name, source.name, now, tally.n_read)
     on_progress(path.name, tally.n_read, tally.n_read)
     return ImportReport(
         path.name,
@@ -88,7 +90,7 @@ def import_file(
         writing.n_outgoing,
         tally.n_bad,
         tuple(tally.bad),
-        {**tally.skipped, **({"of contacts that were forgotten": writing.n_forgotten} if writing.n_forgotten else {})},
+        {**tally.skipped, **writing.skipped},
         tally.n_repaired,
         dict(tally.cut),
         tuple(tally.notes),
@@ -98,13 +100,15 @@ def import_file(
 class _Writing:
     """What was read and is still to be written, and what was written so far."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, asked: Asked) -> None:
         self.archive = archive
+        self.asked = asked
+        self.unmet = {*asked.only, *asked.skip}  # of these nobody was met yet
         self.pending: list[Item] = []
         self.count = PageCount()
         self.chats: set[tuple[str, str]] = set()
-        self.forgotten: set[tuple[str, str]] = set()
-        self.n_forgotten = 0
+        self.left_out: dict[tuple[str, str], str] = {}  # account and chat -> why
+        self.skipped: Counter[str] = Counter()
         self.n_outgoing = 0
         self.account_id = ""
         self.n_read_at_write = 0
@@ -118,16 +122,17 @@ class _Writing:
                     archive.put_account(item)
                     self.account_id = item.account_id
                 elif isinstance(item, Chat):
-                    if archive.is_forgotten(item):
-                        self.forgotten.add((item.account_id, item.chat_id))
+                    why = self._why_left_out(item)
+                    if why:
+                        self.left_out[item.account_id, item.chat_id] = why
                         continue
                     archive.put_chat(item)
                     self.chats.add((item.account_id, item.chat_id))
                 elif isinstance(item, Person):
-                    if (item.account_id, item.person_id) not in self.forgotten:
+                    if (item.account_id, item.person_id) not in self.left_out:
                         archive.put_person(item)
-                elif (item.chat.account_id, item.chat.chat_id) in self.forgotten:
-                    self.n_forgotten += len(item.messages) + len(item.gaps)
+                elif why := self.left_out.get((item.chat.account_id, item.chat.chat_id), ""):
+                    self.skipped[why] += len(item.messages)
                 else:
                     self.count += archive.put_messages(
                         item.chat, item.messages, raw_format=raw_format, fills_holes_only=True
@@ -137,6 +142,24 @@ class _Writing:
                     self.n_outgoing += sum(message.is_outgoing for message, _ in item.messages)
         self.pending = []
         self.n_read_at_write = n_read
+
+    def check_names(self, file_name: str) -> None:
+        """Raise where somebody was named whom the file does not have: a slip would take in whom it should not."""
+        met = [item for item in self.pending if isinstance(item, Chat)]
+        unmet = {name for name in self.unmet if not any(is_called(chat, name) for chat in met)}
+        if unmet:
+            raise SourceError(
+                f"{file_name} has no chat with '{min(unmet)}'.", "Name contacts by id, @username or as the file does."
+            )
+
+    def _why_left_out(self, chat: Chat) -> str:
+        named = {name for name in self.unmet | {*self.asked.only, *self.asked.skip} if is_called(chat, name)}
+        self.unmet -= named
+        if named & {*self.asked.skip}:
+            return "of contacts to skip"
+        if self.asked.only and not named:
+            return "of other contacts"
+        return "of contacts that were forgotten" if self.archive.is_forgotten(chat) else ""
 
 
 def _judge(file_name: str, tally: Tally, max_bad_share: float) -> None:

@@ -34,6 +34,8 @@ class Asked:
     timezone: tzinfo | None = None  # of times that carry none; None is this machine's
     is_day_first: bool | None = None  # of dates that can be read both ways
     with_saved: bool = False  # notes to oneself too
+    only: tuple[str, ...] = ()  # these contacts alone, by id, name or @username
+    skip: tuple[str, ...] = ()  # not these
 
 
 @dataclass(slots=True)

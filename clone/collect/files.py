@@ -6,6 +6,7 @@ Nothing is unpacked to the disk, and no name inside an archive is ever used as a
 from __future__ import annotations
 
 import gzip
+import hashlib
 import lzma
 import re
 import zipfile
@@ -19,6 +20,7 @@ from typing import IO, cast
 from zoneinfo import ZoneInfo
 
 from clone.errors import SourceError
+from clone.workspace import hash_file
 
 HEAD_BYTES = 1 << 16
 _TEXTS = (".json", ".txt")
@@ -100,6 +102,15 @@ def _main_ones(parts: list[Part], path: Path) -> list[Part]:
         raise SourceError(f"{path.name} holds no .json or .txt file.", "Give the file that was exported.")
     results = [part for part in parts if part.file_name == "result.json" and part.name.count("/") <= 2]
     return results or parts
+
+
+def fingerprint(path: Path) -> str:
+    """Return what changes when a file does, or the names and sizes of the texts in a folder."""
+    if not path.is_dir():
+        return hash_file(path)
+    with parts_of(path) as parts:
+        listing = "\n".join(f"{part.name}\t{part.size}" for part in parts)
+    return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def zone(name: str) -> tzinfo:

@@ -53,7 +53,7 @@ class Tokens:
         self._tokenizer.encode_special_tokens = True  # "<|endoftext|>" typed by a friend is thirteen characters
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self.marks, self._cleans = _find_marks(tokenizer, where)
+        self.marks, self._cleans = find_marks(tokenizer, where)
         # Some vocabularies (Gemma's) do not flag all of their marks as special, and would make one of typed text.
         marks = [self.marks[Control.DOC]] if self._cleans else list(self.marks.values())
         tokenizer.add_special_tokens(
@@ -116,7 +116,8 @@ class Tokens:
         return self._controls.get(token_id)
 
 
-def _find_marks(tokenizer: Tokenizer, where: str) -> tuple[Mapping[Control, int], bool]:
+def find_marks(tokenizer: Tokenizer, where: str) -> tuple[Mapping[Control, int], bool]:
+    """Return the ids of the five marks, and whether text must be cleaned of them. Raises ModelError for no such ids."""
     for names in _MARKS:
         found = [tokenizer.token_to_id(name) for name in names]
         ids = [i for i in found if i is not None]

@@ -16,6 +16,7 @@ def serving(app: Any) -> Iterator[str]:
     """Yield the address at which `app` is served."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen(64)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

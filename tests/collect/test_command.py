@@ -234,8 +234,10 @@ def test_an_archive_of_a_newer_clone_is_left_alone(export: Path, workspace: Path
 
 
 def test_a_damaged_archive_is_said_so(export: Path, workspace: Path, clone: Clone) -> None:
-    (workspace / "data/raw").mkdir(parents=True)
-    (workspace / "data/raw/archive.sqlite").write_bytes(b"no database " * 100)
+    clone("collect", "--from", "result.json")
+    path = workspace / "data/raw/archive.sqlite"
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + b"\xff" * (len(content) - 100))
     assert error_of(clone("collect", "--from", "result.json")) == [
         "Error: archive.sqlite is not an archive of clone, or it is damaged.",
         "Hint: Put it aside and collect again.",
@@ -276,3 +278,38 @@ def test_a_full_disk_stops_cleanly_and_the_next_run_goes_on(
     assert n_kept % 5_000 == 0
     assert clone("collect", "--from", "result.json").exit_code == 0
     assert [m.message_id for m in archived(workspace)] == list(range(1, 12_001))
+
+
+@pytest.mark.parametrize(
+    ("options", "held", "why"),
+    [
+        (["--skip", "Anna Berg"], {str(BORIS)}, {"of contacts to skip": 3}),
+        (["--only", "user2000002"], {str(ANNA)}, {"of other contacts": 2}),
+        (["--skip", "2000002", "--skip", "boris falk"], set(), {"of contacts to skip": 5}),
+    ],
+)
+def test_contacts_are_chosen_in_files_too(
+    export: Path, workspace: Path, clone: Clone, options: list[str], held: set[str], why: dict[str, int]
+) -> None:
+    result = clone("collect", "--from", "result.json", "--json", *options)
+    assert json.loads(result.stdout)["files"][0]["skipped"] == why
+    with Archive.open(workspace / "data/raw/archive.sqlite") as archive:
+        assert {item.chat.chat_id for item in archive.chats()} == held
+        assert {person.person_id for person in archive.people()} - {str(ME)} == held
+
+
+def test_a_contact_to_skip_whom_the_file_does_not_have_stops_the_import(
+    export: Path, workspace: Path, clone: Clone
+) -> None:
+    assert error_of(clone("collect", "--from", "result.json", "--skip", "Anna Brg")) == [
+        "Error: result.json has no chat with 'Anna Brg'.",
+        "Hint: Name contacts by id, @username or as the file does.",
+    ]
+    assert archived(workspace) == []
+
+
+@pytest.mark.parametrize("option", ["--list", "--verify", "--login", "--qr", "--no-takeout"])
+def test_options_of_the_live_account_are_refused_for_files(export: Path, clone: Clone, option: str) -> None:
+    result = clone("collect", "--from", "result.json", option)
+    assert result.exit_code == 2
+    assert f"Error: {option} is for the account itself, not for files." in result.stderr

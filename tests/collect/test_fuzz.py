@@ -26,8 +26,8 @@ from clone.errors import CloneError
 from tests.collect.exports import ANNA, ME, account, message, personal_chat
 from tests.golden import exports
 
-FEW = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-MANY = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 GOLDEN = [(path.name, path.read_bytes()) for path in exports() if path.is_file()]
 
 json_values = st.recursive(

@@ -81,7 +81,7 @@ def write_model(source: Source, path: Path, kind: Kind, *, on_progress: OnProgre
 def write_lora(source: Source, path: Path) -> Written:
     """Write the adapter alone, for `llama-cli --lora` and Ollama's ADAPTER beside a GGUF of the base.
 
-    llama.cpp multiplies by alpha / rank, where the rank is read off the tensors; ours are plain matrices, so that is ours.
+    llama.cpp multiplies by alpha / rank, the rank read off the tensors: our matrices are plain, so that is ours too.
     """
     import gguf
 
@@ -120,7 +120,7 @@ def write_modelfile(
         *(f"PARAMETER stop {json.dumps(stop, ensure_ascii=False)}" for stop in stops),
     ]
     with write_atomically(path) as stream:
-        stream.write("\n".join(lines) + "\n")  # type: ignore[arg-type]
+        stream.write("\n".join(lines) + "\n")
 
 
 def gguf_name(name: str) -> str:
@@ -133,7 +133,7 @@ def gguf_name(name: str) -> str:
 
 def chat_template(tokens: Any) -> str:
     """Return the template of training as Jinja, for programs that read it from the file."""
-    m = {control: tokens.spelling(control) for control in Control}
+    m: dict[Control, str] = {control: tokens.spelling(control) for control in Control}
     return (
         f"{m[Control.DOC]}{m[Control.END]}"
         "{% for message in messages %}"

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from telethon import TelegramClient, errors
+from telethon.extensions import BinaryReader
 from telethon.network import (
     ConnectionTcpFull,
     ConnectionTcpMTProxyRandomizedIntermediate,
@@ -151,9 +152,12 @@ def check_allowed(request: Any, allowed: frozenset[type]) -> None:
 
 
 class _Reading(f.InvokeWithoutUpdatesRequest):  # type: ignore[misc]
-    """A request without updates in return, whose answer is kept together with its bytes."""
+    """A request without updates in return, whose answer is taken as it comes, unread."""
 
-    read_result = staticmethod(read_answer)
+    @staticmethod
+    def read_result(reader: BinaryReader) -> bytes:
+        data: bytes = reader.read()
+        return data
 
 
 class Line:
@@ -236,6 +240,10 @@ class Line:
 
     async def read(self, request: Any, *, message_range: Any = None, outside_takeout: bool = False) -> Answer:
         """Return the answer to a request together with its bytes. Raises as `ask` does."""
+        return read_answer(await self.fetch(request, message_range=message_range, outside_takeout=outside_takeout))
+
+    async def fetch(self, request: Any, *, message_range: Any = None, outside_takeout: bool = False) -> bytes:
+        """Return the bytes of the answer to a request. Raises as `ask` does."""
         check_allowed(request, self._allowed)
         failures = 0
         while True:
@@ -262,7 +270,7 @@ class Line:
                     await self._close_quietly()
                     await self.open()
 
-    async def _send(self, request: Any, message_range: Any, outside_takeout: bool) -> Answer:
+    async def _send(self, request: Any, message_range: Any, outside_takeout: bool) -> bytes:
         if message_range is not None:
             request = f.InvokeWithMessagesRangeRequest(message_range, request)
         if self.takeout_id is not None and not outside_takeout:
@@ -270,7 +278,7 @@ class Line:
         future = self.client._sender.send(_Reading(request))
         async with asyncio.timeout(self._patience.answer_timeout_s):  # wait_for can lose a Ctrl-C that comes just now
             try:
-                answer: Answer = await future
+                answer: bytes = await future
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():

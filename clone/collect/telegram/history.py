@@ -20,9 +20,17 @@ from telethon.tl import functions as f
 from telethon.tl import types as t
 
 from clone.collect.telegram.connection import Line
-from clone.collect.telegram.reading import Answer, Message, MessageService, cut_off_lists
+from clone.collect.telegram.reading import (
+    Answer,
+    Message,
+    MessageService,
+    TextMessage,
+    cut_off_lists,
+    peek_newest_id,
+    read_answer,
+)
 
-_MESSAGES = (Message, MessageService, t.MessageEmpty)
+_MESSAGES = (TextMessage, Message, MessageService, t.MessageEmpty)
 PAGE_SIZE = 100  # the most that Telegram gives at once
 
 
@@ -61,17 +69,23 @@ class History:
     async def walk(self, after: int) -> AsyncIterator[Page]:
         """Yield pages of everything after message `after`, until Telegram has no more."""
         cursor = after
-        asked = asyncio.ensure_future(self._ask(cursor))
+        asked = asyncio.ensure_future(self._fetch(cursor))
         try:
             while True:
-                page = self._page(await asked, cursor)
+                data = await asked
+                ahead = peek_newest_id(data) or 0
+                if ahead > cursor:  # the next page is on its way before this one is read and written
+                    asked = asyncio.ensure_future(self._fetch(ahead))
+                    await self._line.let_go()
+                page = self._page(read_answer(data), cursor)
                 if page is None:
+                    asked.cancel()
                     page = await self._close_in(cursor)
                 is_last = page.is_last or page.cursor == cursor
                 cursor = page.cursor
-                if not is_last:  # on its way before the caller works on this page
-                    asked = asyncio.ensure_future(self._ask(cursor))
-                    await self._line.let_go()
+                if not is_last and ahead != cursor:
+                    asked.cancel()
+                    asked = asyncio.ensure_future(self._fetch(cursor))
                 yield page
                 if is_last:
                     return
@@ -87,17 +101,23 @@ class History:
     async def recent(self, n_messages: int) -> list[Any]:
         """Return the newest messages, oldest first; at most a page, and none past one of an unknown kind."""
         answer = await self._read(offset_id=0, add_offset=0, limit=min(n_messages, PAGE_SIZE))
-        return [part for part, _ in reversed(answer.parts) if isinstance(part, (Message, MessageService))]
+        return [part for part, _ in reversed(answer.parts) if isinstance(part, (TextMessage, Message, MessageService))]
 
     async def count(self) -> int | None:
         """Return how many messages Telegram counts in the dialog, None where it does not say."""
         answer = await self._read(offset_id=0, add_offset=0, limit=1)
         return _count(answer)
 
-    async def _ask(self, after: int, limit: int = PAGE_SIZE) -> Answer:
-        return await self._read(offset_id=after + 1, add_offset=-limit, limit=limit)
+    async def _ask(self, after: int, limit: int) -> Answer:
+        return read_answer(await self._fetch(after, limit))
+
+    async def _fetch(self, after: int, limit: int = PAGE_SIZE) -> bytes:
+        return await self._get(offset_id=after + 1, add_offset=-limit, limit=limit)
 
     async def _read(self, offset_id: int, add_offset: int, limit: int) -> Answer:
+        return read_answer(await self._get(offset_id, add_offset, limit))
+
+    async def _get(self, offset_id: int, add_offset: int, limit: int) -> bytes:
         request = f.messages.GetHistoryRequest(
             self._peer,
             offset_id=offset_id,
@@ -108,7 +128,7 @@ class History:
             min_id=0,
             hash=0,
         )
-        return await self._line.read(request, message_range=self._range)
+        return await self._line.fetch(request, message_range=self._range)
 
     def _page(self, answer: Answer, after: int) -> Page | None:
         """Return what an answer tells, None where a message in it is of an unknown kind."""
@@ -118,7 +138,7 @@ class History:
         empty, users = [], []
         for part, raw in answer.parts:
             kind = type(part)
-            if kind is Message or kind is MessageService:
+            if kind is TextMessage or kind is Message or kind is MessageService:
                 if part.id > after:
                     found.append((part.id, part, raw))
             elif kind is t.MessageEmpty:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from telethon import version
@@ -28,7 +29,11 @@ Message, MessageService = (
 _BARE: dict[bytes, Any] = {struct.pack("<I", kind.CONSTRUCTOR_ID): kind for kind in (Message, MessageService)}
 _VECTOR_BYTES = struct.pack("<I", VECTOR)
 _MOST_PADDING = 1024  # bytes, of MTProto 2.0
-_MESSAGE_IDS_AT = {t.Message.CONSTRUCTOR_ID: 12, t.MessageService.CONSTRUCTOR_ID: 8}  # flags stand before the id
+_MESSAGE_IDS_AT = {  # flags stand before the id
+    t.Message.CONSTRUCTOR_ID: 12,
+    t.MessageService.CONSTRUCTOR_ID: 8,
+    t.MessageEmpty.CONSTRUCTOR_ID: 8,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,63 @@ _INT, _UNSIGNED = struct.Struct("<i").unpack_from, struct.Struct("<I").unpack_fr
 _LONG, _UNSIGNED_LONG = struct.Struct("<q").unpack_from, struct.Struct("<Q").unpack_from
 
 
+class TextMessage:
+    """A Message that is nothing but text, which most are, with the fields that it has and the ones that it lacks."""
+
+    __slots__ = ("date", "from_id", "id", "message", "out", "user_id")
+    edit_date = edit_hide = fwd_from = media = reply_to = None
+
+    def __init__(self, message_id: int, user_id: int, date: datetime, message: str, out: bool, from_id: Any) -> None:
+        self.id, self.user_id, self.date = message_id, user_id, date
+        self.message, self.out, self.from_id = message, out, from_id
+
+    @property
+    def peer_id(self) -> Any:
+        return t.PeerUser(self.user_id)
+
+
+# message#7600b9d3 flags:# flags2:# id:int from_id:flags.8?Peer … peer_id:Peer … date:int message:string …
+# A constructor's number is the hash of its layout, so it stands for this layout and no other.
+_TEXT_MESSAGE = struct.pack("<I", 0x7600B9D3)
+_HAS_SENDER = 1 << 8
+# bits that stand for no field: out, mentioned, media_unread, silent, post, from_scheduled, legacy, pinned, noforwards,
+# invert_media; offline. Any other is left to Telethon.
+_BARE_FLAGS = sum(1 << bit for bit in (1, 4, 5, 13, 14, 18, 19, 24, 26, 27)) | _HAS_SENDER
+_BARE_FLAGS2 = 1 << 1
+_PEER_USER = t.PeerUser.CONSTRUCTOR_ID
+_HEAD, _PEER, _DATE = (struct.Struct(form).unpack_from for form in ("<IIi", "<Iq", "<Iqi"))
+
+
+def read_text_message(data: bytes, start: int) -> tuple[TextMessage, int] | None:
+    """Return the message that begins at `start` and where it ends, None where it is more than text.
+
+    Telethon's own reader takes ten times as long, over fifty fields that such a message does not have.
+    """
+    flags, flags2, message_id = _HEAD(data, start + 4)
+    if flags & ~_BARE_FLAGS or flags2 & ~_BARE_FLAGS2:
+        return None
+    at, sender = start + 16, None
+    if flags & _HAS_SENDER:
+        kind, sender_id = _PEER(data, at)
+        if kind != _PEER_USER:
+            return None
+        at, sender = at + 12, t.PeerUser(sender_id)
+    kind, user_id, date = _DATE(data, at)
+    if kind != _PEER_USER:
+        return None
+    at += 16
+    if data[at] == 254:
+        begin, length = at + 4, int.from_bytes(data[at + 1 : at + 4], "little")
+    else:
+        begin, length = at + 1, data[at]
+    end = begin + length
+    if end > len(data):
+        raise BufferError
+    text = data[begin:end].decode("utf-8", "replace")
+    message = TextMessage(message_id, user_id, datetime.fromtimestamp(date, UTC), text, bool(flags & 2), sender)
+    return message, end + (at - end) % 4
+
+
 class _Reader(BinaryReader):  # type: ignore[misc]
     """Reads an answer's lists; what stands in them is read by another reader of the same bytes, and noted."""
 
@@ -117,6 +179,12 @@ class _Reader(BinaryReader):  # type: ignore[misc]
     def tgread_object(self) -> Any:
         inner = self._inner
         start = self.started_at = inner.position = self.position
+        if self.stream[start : start + 4] == _TEXT_MESSAGE:
+            text = read_text_message(self.stream, start)
+            if text is not None:
+                self.position = text[1]
+                self.parts.append((text[0], self.stream[start : text[1]]))
+                return text[0]
         kind = _BARE.get(self.stream[start : start + 4])
         if kind is not None:
             inner.position += 4
@@ -135,9 +203,26 @@ class _Reader(BinaryReader):  # type: ignore[misc]
         return value
 
 
-def read_answer(reader: BinaryReader) -> Answer:
-    """Read what is left in `reader` as one answer. A request's `read_result`; never raises for its content."""
-    mine = _Reader(reader.read())
+def peek_newest_id(data: bytes) -> int | None:
+    """Return the id of the first message in a history's answer, its newest, without reading the answer."""
+    kind, flags = int.from_bytes(data[:4], "little"), int.from_bytes(data[4:8], "little")
+    if kind == t.messages.Messages.CONSTRUCTOR_ID:
+        at = 4
+    elif kind == t.messages.MessagesSlice.CONSTRUCTOR_ID and not flags & 8:  # 8: an object of any length follows
+        at = 12 + 4 * bool(flags & 1) + 4 * bool(flags & 4)
+    else:
+        return None
+    if data[at : at + 4] != _VECTOR_BYTES or not any(data[at + 4 : at + 8]):
+        return None
+    id_at = _MESSAGE_IDS_AT.get(int.from_bytes(data[at + 8 : at + 12], "little"))
+    if id_at is None:
+        return None
+    return int.from_bytes(data[at + 8 + id_at : at + 12 + id_at], "little", signed=True)
+
+
+def read_answer(data: bytes) -> Answer:
+    """Read the bytes of an answer. Never raises for what they hold."""
+    mine = _Reader(data)
     try:
         return Answer(mine.read_answer(), mine.parts, mine.head, None)
     except TypeNotFoundError as error:

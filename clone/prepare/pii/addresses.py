@@ -20,7 +20,7 @@ _NUM = r"(?:№ ?)?\d{1,4}(?:[ \-]?[а-яa-z](?![\w]))?(?:[/\-]\d{1,4}[а-яa-z]
 _RU_PART = rf"(?:[ ,]+(?:д(?:ом)?|строен\w+|стр|корп(?:ус)?|к|лит(?:ера)?|кв(?:артира)?|квартир\w+|оф(?:ис)?|подъезд|под|п|эт(?:аж)?|домофон|буд(?:инок)?|під'їзд|пов(?:ерх)?|секция|блок|вл|владение|комн(?:ата)?|ком)[. ]*{_NUM}|[ ,]+{_NUM}(?:-?(?:й|я|ой))? ?(?:кв(?:артира)?|подъезд|этаж|корпус|поверх|під'їзд)(?!\w)|[ ]?к\d+|[ ]?с(?:тр)?\.?\d+|-\d{{1,4}})"
 _RU_STREET = r"(?:ул(?:иц[аеыуи]|ицей|\.|ка)?|пр(?:осп(?:ект\w*)?)?-?т?\.?|пр-к?т\.?|проспект\w*|пер(?:еулок|еулк\w+|\.)?|ш(?:оссе|\.)?|б(?:-р|ульвар\w*|ул\.?)|наб(?:ережн\w+|\.)|пл(?:ощад\w+|\.)|пр-?(?:оез)?д\w*\.?|проезд\w*|мкр\.?|микрорайон\w*|тупик\w*|лини\w|алле\w|вул(?:иц\w+|\.)?|провул\w+|пров\.|просп\.?|бульв\.?|площ\w+|кв-л|квартал|тракт)"
 _RU = re.compile(
-    rf"(?<![\w])(?:(?:г\.? ?|город |м\. ?|гор\. ?)?(?-i:[А-ЯІЇЄҐ])[а-яіїєґ\-]+(?: обл\w*\.?| область)?, ?)?(?:\d{{6}}, ?)?(?:"
+    rf"(?<![\w])(?:\d{{6}},? ?)?(?:(?:г\.? ?|город |м\. ?|гор\. ?)?(?-i:[А-ЯІЇЄҐ])[а-яіїєґ\-]+(?: обл\w*\.?| область)?, ?)?(?:\d{{6}}, ?)?(?:"
     rf"{_RU_STREET}(?:(?<=\.)|(?![а-яёіїє])) ?(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой|лет))? )?(?!(?:в|на|и|у|с|к|до|от|за|по|о|для|из|не|это|где|не)\b){_NAME}(?: (?!д\b|дом|кв|квартира|к\b|корп|стр|подъезд|этаж|буд\b|будинок|в\b|на\b|и\b|у\b){_NAME}){{0,3}},? ?(?:д(?:ом)?\.? ?|буд(?:инок)?\.? ?)?{_NUM}(?!\d|\s*(?:минут|мин\b|метр|км\b|м\b|час|руб|лет|чел|год|%))"
     rf"|(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой))? )?{_NAME}(?: {_NAME})? {_RU_STREET}(?![\w]),? ?(?:д(?:ом)?\.? ?|буд\.? ?)?{_NUM}"
     rf"|{_NAME}(?: {_NAME})? (?:д(?:ом)?\.? ?)?\d{{1,3}}[а-я]?(?:/\d+)?(?: ?к(?:орп)?\.? ?\d+)?,? (?:кв(?:артира)?\.? ?)\d{{1,4}}"
@@ -41,6 +41,14 @@ _RU_STREETLIKE = re.compile(
 _RU_CAPITAL = re.compile(
     r"(?:дом|встреча\w+|подъезд\w*|жду|вези\w*|привез\w*|отвез\w*|забери\w*|высади\w*|останови\w*|еду|едем|буду|стою|я|офис|квартир\w+)(?: (?:у|на|к|до|возле|около|подъезда|дома))* (?P<a>[А-ЯІЇЄ][а-яіїєё]{3,}(?: [А-ЯІЇЄ][а-яіїєё]{3,})? \d{1,3}[а-я]?(?:/\d+)?)(?![\w:]|\s*(?:руб|мин|час|лет|год|дн|раз|чел|р\b|числ|янв|фев|мар|апр|ма[йя]|июн|июл|авг|сен|окт|ноя|дек|₽|%))"
 )
+_KNOWN_STREET = (
+    r"(?:ленина|гагарина|кирова|пушкина|карла маркса|карла либкнехта|энгельса|фрунзе|чапаева|калинина|жукова|суворова|кутузова|горького|маяковского|толстого|чехова|гоголя|лермонтова|тургенева|достоевского|есенина|чайковского|свердлова|дзержинского|куйбышева|орджоникидзе|циолковского|королева|комарова|титова|невского|космонавтов|"
+    r"пионерск\w{2,3}|молод[её]жн\w{2,3}|комсомольск\w{2,3}|пролетарск\w{2,3}|первомайск\w{2,3}|октябрьск\w{2,3}|арбате?|хрещатику?|шевченка|франка|бандери|грушевського|сагайдачного|лесі українки|(?-i:Победы|Мира|Труда|Свободы|Октября|Революции|Садов(?:ая|ой|ую)|Лесн(?:ая|ой|ую)|Школьн(?:ая|ой|ую)|Нов(?:ая|ой|ую)|Зел[её]н(?:ая|ой|ую)|Полев(?:ая|ой|ую)|Невск(?:ий|ом)|Ленинск(?:ий|ом)|Тверск(?:ая|ой|ую)))"
+)
+_RU_KNOWN = re.compile(
+    rf"(?<![\w])(?:(?-i:[А-ЯІЇЄ])[а-яіїє\-]+, ?)?{_KNOWN_STREET},? (?:д\.? ?)?(?:\d{{1,3}}[а-я]?(?:[/\-]\d{{1,4}})?)(?![\w:]|[.,]\d|\s*(?:руб|мин|час|лет|год|дн|раз|чел|р\b|числ|янв|фев|мар|апр|ма[йя]|июн|июл|авг|сен|окт|ноя|дек|₽|%|сери|сезон|част|том|класс|век))(?:{_RU_PART}){{0,6}}",
+    re.IGNORECASE,
+)
 _RU_FLAT = re.compile(
     rf"(?<![\w])(?:д(?:ом)?|буд(?:инок)?)\.? ?{_NUM}(?:{_RU_PART}){{0,3}}?[ ,]+кв(?:артира)?\.? ?\d{{1,4}}(?:{_RU_PART}){{0,3}}",
     re.IGNORECASE,
@@ -53,7 +61,7 @@ _EN = re.compile(
     rf"(?<![\w$€£.,:/])(?:(?:{_EN_UNIT}),?\s+)?\d{{1,5}}[A-Za-z]?(?:[-/]\d{{1,4}})?,? (?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\.? )?(?!(?:min|mins|minutes?|hours?|am|pm|km|miles?|people|more|of|in|on|at|to|for|from|the|a|days?|times|weeks?|years?|blocks?|my|ne|your|ur|this|that|her|his|our|no|any|all|each|every|long|half|best|wrong|right|way|bless|go|get|do|see|meet|take|find|same|other|different|u|ya|one|new|lane)\b)(?!(?i:downing street))(?:(?:[A-Za-z0-9'’.\-]+ ){{1,3}}{_EN_STREET}|Broadway)(?![\w'’])\.?(?: (?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)(?!\w))?{_EN_TAIL}",
 )
 _EN_LOWER = re.compile(
-    r"(?<![\w$€£.,:/])\d{1,5}[a-z]? (?!(?:min|mins|minutes?|hours?|am|pm|km|miles?|people|more|of|in|on|at|to|for|from|the|a|days?|times|weeks?|years?|blocks?|my|ne|your|ur|this|that|her|his|our|no|any|all|each|every|long|half|best|wrong|right|way|bless|go|get|do|see|meet|take|find|same|other|different|u|ya|one|new|lane|downing)\b)(?:[a-z'’.\-]+ ){1,2}?(?:street|st|road|rd|avenue|ave|lane|ln|drive|dr|court|ct|blvd|boulevard|crescent|terrace|grove|gardens|mews)(?![\w'’])(?:,?\s+(?:apt|flat|unit|suite|apartment|room)\.? ?#?\w{1,5})?(?:,? \w+)?(?:,? [a-z]{2})? ?(?:\d{5}|[a-z]{1,2}\d[a-z\d]? ?\d[a-z]{2})?",
+    r"(?<![\w$€£.,:/])\d{1,5}[a-z]? (?!(?:min|mins|minutes?|hours?|am|pm|km|miles?|people|more|of|in|on|at|to|for|from|the|a|days?|times|weeks?|years?|blocks?|my|ne|your|ur|this|that|her|his|our|no|any|all|each|every|long|half|best|wrong|right|way|bless|go|get|do|see|meet|take|find|same|other|different|u|ya|one|new|lane|downing)\b)(?:[a-z'’.\-]+ ){1,2}?(?:street|st|road|rd|avenue|ave|lane|ln|drive|court|blvd|boulevard|crescent|terrace|grove|gardens|mews)(?![\w'’])(?:,?\s+(?:apt|flat|unit|suite|apartment|room)\.? ?#?\w{1,5})?(?:,? \w+)?(?:,? [a-z]{2})? ?(?:\d{5}|[a-z]{1,2}\d[a-z\d]? ?\d[a-z]{2})?",
 )
 _PO_BOX = re.compile(
     rf"(?<!\w)(?:P\.?\s?O\.? ?Box|PO ?box|po box|Postfach|Apartado(?: de correos)?|Casilla|BP|C\.P\.|а/я|skr(?:ytka)?\.? poczt\w*|Caixa Postal|Casella postale)\s*#?\s*\d{{2,6}}{_EN_TAIL}(?:,? \d{{4,6}}(?: [A-ZА-Я][\w\-]+)?)?(?:,? [A-ZА-Я][\w\-]+ ?\d{{0,6}})?",
@@ -63,14 +71,14 @@ _PO_BOX = re.compile(
 _ROMANCE_STREET = (
     r"(?:c/|c\.|carrer|passeig|plaça|rúa|calle|cl\.|avenida|avda\.?|av\.?|plaza|pza\.?|pl\.|paseo|p[ºo]\.?|carrera|cra\.?|camino|carretera|ctra\.?|ronda|traves[ií]a|urb\.?|urbanización|pasaje|glorieta|cuesta|rambla|callejón|calz\.?|calzada|"
     r"rue|avenue|ave|boulevard|bd\.?|blvd|allée|allee|impasse|chemin|quai|place|cours|route|square|passage|faubourg|résidence|résid\.?|sentier|villa|"
-    r"via|viale|v\.le|piazza|p\.zza|p\.za|corso|c\.so|vicolo|largo|strada|piazzale|lungomare|contrada|salita|"
+    r"via|viale|v\.|v\.le|piazza|p\.zza|p\.za|corso|c\.so|vicolo|largo|strada|piazzale|lungomare|contrada|salita|"
     r"rua|r\.|travessa|tv\.|alameda|praça|praca|estrada|rodovia|beco|ladeira|quadra|"
     r"ul\.?|ulica|ulicy|ulicę|ulicą|al\.|aleja|alei|aleje|os\.|osiedle|osiedlu|pl\.|plac|placu)"
 )
-_ROMANCE_TAIL = r"(?:[,]?\s*(?:n[ºo°]\.?\s*)?\d{1,2}\s?[ºª°o]\.?\s?(?:[A-Z]\b|dto?\.?|esq\.?|fte\.?|frente|izq\w*|dcha?\w*|derecha|izquierda|[a-z]\b)?|[,]?\s*(?:piso|puerta|pta\.?|portal|esc(?:alera)?\.?|bajo|ático|planta|ap(?:to)?\.?|apart\w*|cj|conj|sala|bl|appt?\.?|bât(?:iment)?\.?|bat\.?|étage|etage|interno|int\.?|scala|piano|bloco|andar|casa|m\.|mieszkania|lok\.?|fração|torre|depto\.?|dpto\.?|int|dir\.?|esq\.?|fte\.?|hab\.?|cod(?:e)?|\d{1,2}(?:e|ème|er|eme) étage)\.?\s*[\wº°ª]{0,4}(?!\w))"
+_ROMANCE_TAIL = r"(?:[,]?\s*(?:n[ºo°]\.?\s*)?\d{1,2}\s?[ºª°o]\.?\s?(?:[A-Z]\b|dto?\.?|esq\.?|fte\.?|frente|izq\w*|dcha?\w*|derecha|izquierda|[a-z]\b)?|[,]?\s*(?:piso|puerta|pta\.?|portal|esc(?:alera)?\.?|bajo|ático|planta|ap(?:to)?(?![a-z])\.?|apart\w*|cj|conj|sala|bl|appt?\.?|bât(?:iment)?\.?|bat\.?|étage|etage|interno|int\.?|scala|piano|bloco|andar|casa|m\.|mieszkania|lok\.?|fração|torre|depto\.?|dpto\.?|int|dir\.?|esq\.?|fte\.?|hab\.?|cod(?:e)?|\d{1,2}(?:e|ème|er|eme) étage)\.?\s*[\wº°ª]{0,4}(?!\w))"
 _ROMANCE_CITY = rf"(?:(?:,|\s-)?\s*(?:C\.?P\.?\s*|CEP:?\s*|CAP\s*)?(?:\d{{5}}-?\d{{0,3}}|\d{{2}}-\d{{3}}|\d{{4}}-\d{{3}})(?:,?\s+{_W}[\w'’\-]+(?:[ \-](?:de|del|la|le|sur|di|{_W}[\w'’\-]+))?(?:\s*\(?[A-Z]{{2}}\)?(?!\w))?)?|,\s*(?!y\b|e\b|et\b|and\b|i\b|ou\b)(?-i:[A-ZÀ-ÖØ-ÞŁŚŻŹĆ])[\w'’\-]+(?: (?:de|del|da|do|di)? ?(?-i:[A-ZÀ-ÖØ-Þ])[\w'’\-]+)?(?:[ ,\-/]+(?-i:[A-Z]{{2}})(?!\w))?|,\s*{_W}+(?: {_W}+)?\s*$)"
 _ROMANCE = re.compile(
-    rf"(?<![\w/]){_ROMANCE_STREET}(?:\s+|(?<=[./])\s*)(?:\d{{1,2}}\s(?=[a-zA-Z]))?{_NAME}(?: (?!n[ºo°]|num|nr|y\b|en\b|et\b|e\b){_NAME}){{0,5}}?(?:,\s*|\s+)(?:n[ºo°r]\.?\s?|núm(?:ero)?\.?\s?|num(?:ero|éro)?\.?\s?|#\s?)?\d{{1,5}}(?:\s?(?:bis|ter)\b|[A-Za-z]?/\d{{1,4}}[A-Za-z]?|[A-Za-z](?!\w)|-\d{{1,4}}(?!\d))?(?!:\d|[€$%]|\s?(?:euros?|min|h\b|horas?|heures?|km|minut|zł|reais|de (?:ene|feb|mar|abr|may|jun|jul|ago|sep|oct|nov|dic)))(?:{_ROMANCE_TAIL}){{0,4}}{_ROMANCE_CITY}{{0,3}}",
+    rf"(?<![\w/]){_ROMANCE_STREET}(?:\s+|(?<=[./])\s*)(?:\d{{1,2}}\s(?=[a-zA-Z]))?{_NAME}(?: (?!n[ºo°]|num|nr|y\b|en\b|et\b|e\b){_NAME}){{0,5}}?(?:,\s*|\s+)(?:n[ºo°r]\.?\s?|núm(?:ero)?\.?\s?|num(?:ero|éro)?\.?\s?|#\s?)?\d{{1,5}}(?:\s?(?:bis|ter)\b|[A-Za-z]?/\d{{1,4}}[A-Za-z]?|[A-Za-z](?!\w)|-\d{{1,4}}(?!\d))?(?!:\d|[€$%]|\s?(?:euros?|min|h\b|horas?|heures?|km|minut|zł|reais|de (?:ene|feb|mar|abr|may|jun|jul|ago|sep|oct|nov|dic)))(?:{_ROMANCE_TAIL}){{0,4}}(?:,?\s*(?:col(?:onia)?\.?|barrio|bairro|urb\.?)\s+{_NAME}(?: {_NAME})?)?{_ROMANCE_CITY}{{0,3}}",
     re.IGNORECASE,
 )
 _ENGLISH_TOO = re.compile(
@@ -89,19 +97,19 @@ _FRENCH = re.compile(
     re.IGNORECASE,
 )
 _GERMAN = re.compile(
-    r"(?<![\w])(?:(?:[A-ZÄÖÜ]?[\wäöüß\-]+(?:straße|strasse|str\.?|weg|platz|allee|gasse|damm|ufer|ring|steig|chaussee|graben|hof|markt|berg|park|tor|zeile|pfad)|(?:[A-ZÄÖÜ][\wäöüß\-]+ ){1,2}(?:Straße|Strasse|Str\.?|Weg|Platz|Allee|Gasse|Damm|Ufer|Ring|Chaussee|Steig)|(?:Am|An der|Im|Zum|Zur|Auf dem|Unter den|In der) [A-ZÄÖÜ][\wäöüß\-]+)\s+\d{1,4}\s?[a-zA-Z]?(?![\w:]|[.,]\d|\s?(?:€|euro|uhr|min))(?:[-/]\d+)?)(?:,?\s*(?:\d\. ?(?:Stock|OG|Etage)|EG|Hinterhaus|Wohnung \d+|Whg\.? ?\d+|c/o [\w ]+))?(?:,?\s*(?:[AD]-)?\d{4,5}\s+[A-ZÄÖÜa-zäöü][\wäöüß\-]+(?: (?:am|an der|im) [A-ZÄÖÜ]\w+)?|,\s*[A-ZÄÖÜ][\wäöüß]+)?",
+    r"(?<![\w])(?:(?:[A-ZÄÖÜ][\wäöüß\-]+(?:straße|strasse|str\.?|weg|platz|allee|gasse|damm|ufer|ring|steig|chaussee|graben|hof|markt|berg|park|tor|zeile|pfad)|(?:[A-ZÄÖÜ][\wäöüß\-]+ ){1,2}(?:Straße|Strasse|Str\.?|Weg|Platz|Allee|Gasse|Damm|Ufer|Ring|Chaussee|Steig)|(?:Am|An der|Im|Zum|Zur|Auf dem|Unter den|In der) [A-ZÄÖÜ][\wäöüß\-]+)\s+\d{1,4}\s?[a-zA-Z]?(?![\w:]|[.,]\d|\s?(?:€|euro|uhr|min))(?:[-/]\d+)?)(?:,?\s*(?:\d\. ?(?:Stock|OG|Etage)|EG|Hinterhaus|Wohnung \d+|Whg\.? ?\d+|c/o [\w ]+))?(?:,?\s*(?:[AD]-)?\d{4,5}\s+[A-ZÄÖÜa-zäöü][\wäöüß\-]+(?: (?:am|an der|im) [A-ZÄÖÜ]\w+)?|,\s*[A-ZÄÖÜ][\wäöüß]+)?",
 )
 _GERMAN_LOWER = re.compile(
     r"(?<![\w])[a-zäöüß\-]{3,}(?:straße|strasse|str\.?|weg|platz|allee|gasse)\s+\d{1,4}\s?[a-z]?(?![\w:])(?:,?\s*\d{5}\s+\w+|,\s*\w+)?",
     re.IGNORECASE,
 )
 _TURKISH = re.compile(
-    rf"(?<![\w])(?:{_NAME} ){{1,3}}(?:mah(?:allesi|\.)?|mh\.?|sok(?:a[kğ]ı?|\.)?|sk\.?|cad(?:desi|\.)?|cd\.?|bulvar[ıi]|blv\.?|apt\.?|sitesi)(?![\w])(?:[ ,]+(?:{_NAME} ){{0,2}}(?:mah(?:allesi|\.)?|mh\.?|sok(?:a[kğ]ı?|\.)?|sk\.?|cad(?:desi|\.)?|cd\.?|bulvar[ıi]|apt\.?|sitesi)(?![\w]))*(?:[ ,]*(?:no|kat|daire|d|k|apt|blok|numara)?[.: ]*\d{{1,4}}(?:/\d{{1,4}})?[a-zA-Z]?(?!\w))+(?:[ ,]+(?:\d{{5}} )?[A-ZÇĞİÖŞÜ][\wçğıöşü]+(?:[ /]+[A-ZÇĞİÖŞÜ][\wçğıöşü]+)?)?",
+    rf"(?<![\w])(?:(?:{_NAME}|\d{{1,4}}\.?) ){{1,3}}(?:mah(?:allesi|\.)?|mh\.?|sok(?:a[kğ]ı?|\.)?|sk\.?|cad(?:desi|\.)?|cd\.?|bulvar[ıi]|blv\.?|apt\.?|sitesi)(?![\w])(?:[ ,]+(?:(?:{_NAME}|\d{{1,4}}\.?) ){{0,2}}(?:mah(?:allesi|\.)?|mh\.?|sok(?:a[kğ]ı?|\.)?|sk\.?|cad(?:desi|\.)?|cd\.?|bulvar[ıi]|apt\.?|sitesi)(?![\w]))*(?:[ ,]*(?:no|kat|daire|d|k|apt|blok|numara)?[.: ]*\d{{1,4}}(?:/\d{{1,4}})?[a-zA-Z]?(?!\w))+(?:[ ,]+(?:\d{{5}} )?[A-ZÇĞİÖŞÜ][\wçğıöşü]+(?:[ /]+[A-ZÇĞİÖŞÜ][\wçğıöşü]+)?)?",
     re.IGNORECASE,
 )
 _VI_UNIT = r"(?:quận|q\.?|phường|p\.?|huyện|xã|thị trấn|tp\.?|thành phố|tỉnh|khu phố|kp|tổ|ấp|thôn|chung cư|tòa|toà|tầng|lầu|khu|kđt|kdt|block|căn hộ|căn|phòng)"
 _VIETNAMESE = re.compile(
-    rf"(?<![\w.,:/])(?:(?:số(?: nhà)?|sn|nhà)\s*)?\d{{1,4}}[A-Za-z]?(?:/\d{{1,4}}[A-Za-z]?){{0,4}}\s*,?\s*(?:(?:(?:ngõ|ngách|hẻm|kiệt)\s*\d+[/\d]*[, ]*)*(?:đường|đ\.|phố|p\.|ngõ|hẻm|ấp|thôn|tổ)\s+(?:[\wÀ-ỹ]+ ?){{1,4}}|(?:ngõ|ngách|hẻm)\s*\d+[/\d]*[, ]*(?:[A-ZĐÀ-Ỹ][a-zà-ỹđ]*[ ,]*){{1,4}}|(?:[A-ZĐÁÀẢÃẠÂĂÊÔƠƯÍÌÝÚÙỦ][a-zà-ỹđ]*\s?){{2,4}})(?:,?\s*(?i:{_VI_UNIT})\s*(?:\d{{1,2}}|[A-ZĐÀ-Ỹ.][\wÀ-ỹ.]*(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){{0,3}})|,\s*[A-ZĐÀ-Ỹ][\wÀ-ỹ.]*(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){{0,3}})*",
+    rf"(?<![\w.,:/])(?:(?:chung cư|tòa nhà|toà nhà|căn hộ|cc)\s+[^,\d\n]{{2,25}},\s*(?:(?:tầng|lầu|phòng|căn|block)\s*\w+,\s*)*)?(?:(?:số(?: nhà)?|sn|nhà)\s*)?\d{{1,4}}[A-Za-z]?(?:/\d{{1,4}}[A-Za-z]?){{0,4}}\s*,?\s*(?:(?:(?:ngõ|ngách|hẻm|kiệt)\s*\d+[/\d]*[, ]*)*(?:đường|đ\.|phố|p\.|ngõ|hẻm|ấp|thôn|tổ)\s+(?:[\wÀ-ỹ]+ ?){{1,4}}|(?:ngõ|ngách|hẻm)\s*\d+[/\d]*[, ]*(?:[A-ZĐÀ-Ỹ][a-zà-ỹđ]*[ ,]*){{1,4}}|(?:[A-ZĐÁÀẢÃẠÂĂÊÔƠƯÍÌÝÚÙỦ][a-zà-ỹđ]*\s?){{2,4}})(?:,?\s*(?i:{_VI_UNIT})\s*(?:\d{{1,2}}|[A-ZĐÀ-Ỹ.][\wÀ-ỹ.]*(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){{0,3}})|,\s*[A-ZĐÀ-Ỹ][\wÀ-ỹ.]*(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){{0,3}})*",
 )
 _VI_ALLEY = re.compile(
     r"(?<![\w])(?:(?:số(?: nhà)?\s*)?\d{1,4}[A-Za-z]?,?\s+)?(?:ngõ|ngách|hẻm|kiệt|đường|phố)\s+[\wÀ-ỹ/]+(?:\s+[\wÀ-ỹ]+){0,3}?\s*,?\s*(?:số(?: nhà)?\s*)\d{1,4}[\w/]*(?:,?\s*(?:quận|q\.?|phường|p\.?|huyện|tp\.?)\s*[\wÀ-ỹ.]+(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){0,2})*",
@@ -131,6 +139,7 @@ class ChatAddressRecognizer(ChatRecognizer):
         if view.has_cyrillic:
             yield from self._plain(norm, _RU, "address.ru")
             yield from self._plain(norm, _RU_FLAT, "address.ru")
+            yield from self._plain(norm, _RU_KNOWN, "address.ru-known")
             if _ADDRESS_WORD.search(norm):
                 yield from self._plain(norm, _RU_CITY, "address.ru-city")
             yield from self._plain(norm, _RU_STREETLIKE, "address.ru-street")

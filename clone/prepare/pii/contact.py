@@ -350,7 +350,7 @@ _PLATFORM = re.compile(
 )
 _ODD_NAME = re.compile(r"(?<![\w@./:\-])(?=[\w.\-]*[A-Za-z])(?:[A-Za-z0-9]+(?:[_.\-]+[A-Za-z0-9]+)*_?)(?![\w@/]|\.\w)")
 _NAMED_PLAIN = re.compile(
-    r"(?:handle|username|user name|nick(?:name)?|gamertag|tag|insta(?:gram)?|ig|snap(?:chat)?|twitter|tiktok|github|ник\w{0,2}|никнейм|нік|логин|логін|инста|тг)(?: name| id)?(?:'s| is| es| est| ist| é| è| to| -|:| =) ?@?([A-Za-z][A-Za-z0-9]{4,24})\s*(?:[.,!;)]|$)",
+    r"(?:benutzername|usuario|usu[aá]rio|utente|utilisateur|pseudo|użytkownik|handle|username|user name|nick(?:name)?|gamertag|tag|insta(?:gram)?|ig|snap(?:chat)?|twitter|tiktok|github|ник\w{0,2}|никнейм|нік|логин|логін|инста|тг)(?: name| id)?(?: (?:de|di|do|on|in|for|в|на|en|sur|auf|w) (?:twitch|insta\w*|steam|discord|tiktok|telegram|psn|xbox|стиме|тг|инсте|дискорде))?(?:'s| is| es| est| ist| é| è| ist| to| -|:| =|(?<=twitch)|(?<=steam)|(?<=discord)|(?<=tiktok)|(?<=стиме)) ?@?([A-Za-z][A-Za-z0-9]{4,24})\s*(?:[.,!;)]|$)",
     re.IGNORECASE,
 )
 _URLISH_NAME = re.compile(
@@ -523,6 +523,7 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 for match in _ODD_NAME.finditer(norm):
                     if (
                         self._is_odd(match[0])
+                        and ("." not in match[0] or len(view.words) <= 8)
                         and match[0].lower() not in _USER_STOP
                         and not _PLATFORM.fullmatch(match[0])
                     ):
@@ -533,7 +534,8 @@ class ChatUsernameRecognizer(ChatRecognizer):
             for match in _REDDIT.finditer(norm):
                 yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.8, "username.reddit")
             for match in _USER_UNDER.finditer(norm):
-                if match["value"].lower() not in _USER_STOP:
+                value = match["value"]
+                if value.lower() not in _USER_STOP and (is_announced or re.search(r"_|\d\d|^.{6,}\d", value)):
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.6, "username.under")
 
 

@@ -246,7 +246,7 @@ class ChatPlateRecognizer(ChatRecognizer):
 
 _MONTH = (
     r"(?:янв\w*|фев\w*|мар(?:т\w*)?|апр\w*|ма[йяе]|июн\w*|июл\w*|авг\w*|сен\w*|окт\w*|ноя\w*|дек\w*|січ\w*|лют\w*|берез\w*|квіт\w*|трав\w*|черв\w*|лип\w*|серп\w*|верес\w*|жовт\w*|листоп\w*|груд\w*|"
-    r"jan\w*|feb\w*|mar\w*|apr\w*|may|jun\w*|jul\w*|aug\w*|sep\w*|oct\w*|nov\w*|dec\w*|ene\w*|abr\w*|ago\w*|dic\w*|janv\w*|févr?\w*|fevr\w*|avr\w*|mai\w*|juin|juil\w*|août|aout|déc\w*|jän\w*|mär\w*|okt\w*|dez\w*|fev\w*|maio|junho|julho|set\w*|out\w*|"
+    r"jan\w*|feb\w*|mar\w*|apr\w*|may(?:o|[ıi]s)?|jun\w*|jul\w*|aug\w*|sep\w*|oct\w*|nov\w*|dec\w*|ene\w*|abr\w*|ago\w*|dic\w*|janv\w*|févr?\w*|fevr\w*|avr\w*|mai\w*|juin|juil\w*|août|aout|déc\w*|jän\w*|mär\w*|okt\w*|dez\w*|fev\w*|maio|junho|julho|set\w*|out\w*|"
     r"gen\w*|mag\w*|giu\w*|lug\w*|ott\w*|sty\w*|lut\w*|marca|kwi\w*|maja|cze\w*|lip\w*|sie\w*|wrz\w*|paź\w*|paz\w*|lis\w*|gru\w*|oca\w*|şub\w*|sub\w*|nis\w*|haz\w*|tem\w*|ağu\w*|agu\w*|eyl\w*|eki\w*|kas\w*|ara\w*|tháng \d{1,2})"
 )
 _YEAR = r"(?:19[0-9]{2}|20[0-2][0-9])"
@@ -266,7 +266,7 @@ _DATE = re.compile(
 )
 _BARE_YEAR = re.compile(rf"(?<![\w.,:/\-]){_YEAR}(?![\w]|[.,:/\-]\d)")
 _BIRTH = re.compile(
-    r"(?<![^\W_])(?:роди(?:л[аись]*|лся|лась|вш\w+)|рожд[её]н\w*|рождени[яе]|дата рождения|день рождени\w|дне рождени\w|днюх\w+|др|д\.р\.?|д/р|г\.?р\.?|г\. ?р\.|года рождения|народи\w+|дата народження|день народження|народжен\w+|дн|"
+    r"(?<![^\W_])(?:нар\.|роди(?:л[аись]*|лся|лась|вш\w+)|рожд[её]н\w*|рождени[яе]|дата рождения|день рождени\w|дне рождени\w|днюх\w+|др|д\.р\.?|д/р|г\.?р\.?|г\. ?р\.|года рождения|народи\w+|дата народження|день народження|народжен\w+|дн|"
     r"born|b-?day|birth ?day|birth ?date|date of birth|dob|d\.o\.b\.?|birth|"
     r"nac[ií]|naci[oó]|nacid[oa]|nacimiento|cumple\w*|fecha de nacimiento|f\. ?nac\.?|née? le|née?|naissance|anniv\w*|anniversaire|geboren|geb\.?|geburtstag|geburtsdatum|gebdat\w*|"
     r"nasc[ie]\w*|nascimento|anivers[aá]rio|niver|data de nascimento|nato|nata|nascita|compleanno|compio|urodz\w+|ur\.|data urodzenia|urodziny|doğum(?: tarihi\w*| gün\w*)?|dogum\w*|doğdu\w*|doğumlu\w*|sinh(?: ngày| nhật| năm)?|sn|ngày sinh|生日|出生\w*|生于)(?![^\W_])|生日|出生|生于|年生",

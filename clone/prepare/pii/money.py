@@ -170,7 +170,7 @@ class ChatBankRecognizer(ChatRecognizer):
                     and not re.fullmatch(r"\d{1,3}(?: \d{3})+", match[1])
                     and not re.match(r"\s*(?:руб|₽|р\b|\$|€|zł|tl|usd|eur)", norm[match.end(1) :])
                 ):
-                    yield Hit(match.start(1), match.end(1), Entity.BANK_ACCOUNT, 0.75, "account.named")
+                    yield Hit(match.start(1), match.end(1), Entity.BANK_ACCOUNT, 0.85, "account.named")
 
     def _iban(self, norm: str, match: re.Match[str]) -> Iterator[Hit]:
         country = match[1].upper()

@@ -2577,6 +2577,9 @@ class ChatNameRecognizer(ChatRecognizer):
                     and fold(word) not in _CYR_NOT_ALONE
                 ):
                     yield Hit(start, end, Entity.PERSON, 0.6, "name.surname")
+        if view.lang == "pl":
+            for match in _POLISH_SURNAME.finditer(norm):
+                yield Hit(match.start(), match.end(), Entity.PERSON, 0.55, "name.surname")
         if not view.wake & Wake.TITLE:
             return
         for match in _TITLED.finditer(norm):
@@ -2990,6 +2993,9 @@ TRIGGERS_BUT_NAMES: frozenset[str] = frozenset(
         "papá",
         "maman",
     ]
+)
+_POLISH_SURNAME = re.compile(
+    r"(?<!\w)[A-ZŁŚŻŹĆ][a-ząćęłńóśźż]{2,}(?:ski|cki|dzki|ska|cka|dzka|skiego|ckiego|skiej|ckiej|skiemu|skim|wicz|wicza|czyk|czyka|czak)(?!\w)(?! (?:ul|aleja|plac))"
 )
 _TITLED = re.compile(
     r"(?<![\w])(?:[Mm]r|[Mm]rs|[Mm]s|[Mm]iss|[Dd]r|[Pp]rof|Señor|Señora|[Ss]eñor|[Ss]eñora|[Ss]ra?|[Dd]on|[Dd]oña|[Mm]onsieur|[Mm]adame|[Mm]me|[Mm]lle|[Hh]err[n]?|[Ff]rau|[Ss]enhora?|[Ss]ignora?|[Ss]ig\.?ra|[Pp]an[ia]?|[Pp]anem|[Pp]anią|[Aa]unt(?:ie)?|[Uu]ncle|[Tt][ií]o|[Tt][ií]a|[Oo]nkel|[Tt]ante|[Zz]i[oa]|[Cc]iocia|[Ww]ujek)\.? (?P<name>[A-ZÀ-ÖØ-ÞŁŚŻŹĆČŠĐİŞÇĞ][\w'’]+(?:[ \-][A-ZÀ-ÖØ-ÞŁŚŻŹĆČŠĐİŞÇĞ][\w'’]+){0,2})"

@@ -529,6 +529,10 @@ class ChatPasswordRecognizer(ChatRecognizer):
             if hit is not None:
                 found = True
                 yield hit
+                for match in _TOKEN.finditer(norm, hit.end, stop):
+                    token, start = _clean(match[0], match.start())
+                    if likeness(token) == 3 and len(token) >= 7 and re.fullmatch(r"[A-Z]?[a-z]+[\W_]?\d+[!#$]?", token):
+                        yield Hit(start, start + len(token), Entity.PASSWORD, 0.6, "password.another")
                 pair = _PAIR.match(norm, hit.end, stop)
                 if pair and likeness(_clean(pair[1], 0)[0]) >= 2:
                     # user / password
@@ -595,7 +599,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     and not _is_counted(norm, start + len(token))
                 ):
                     value = 2.0 - near * 0.4 + (0.5 if has_delimiter else 0)
-            elif like == 1 and i < 3 and len(token) >= 6 and is_latin(token) and is_gibberish(low) and not is_network:
+            elif like == 1 and i < 3 and len(token) >= 6 and is_gibberish(low) and view_is_cyrillic(norm):
                 value = 1.1
             elif like == 1 and i == 0 and low not in _NOT_A_VALUE:
                 rest = norm[start + len(token) : stop].lstrip(" \"'`»”)").lstrip()
@@ -760,7 +764,7 @@ class ChatCodeRecognizer(ChatRecognizer):
                 continue
             is_written = raw.isdigit() or re.fullmatch(r"\d{3}[ -]\d{3}", raw) or _CODE_KEYWORD.search(norm)
             if is_verb and not (
-                4 <= digits <= 8 and is_written and not re.fullmatch(r"[1-9]\d?0{2,}|(?:19|20)\d\d", raw)
+                4 <= digits <= 7 and is_written and not re.fullmatch(r"[1-9]\d?0{2,}|(?:19|20)\d\d", raw)
             ):
                 continue
             if (

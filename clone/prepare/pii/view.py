@@ -74,7 +74,7 @@ _DIGITS = re.compile(r"\d[^\w\n]{0,3}\d[^\w\n]{0,3}\d")
 _DIGIT = re.compile(r"\d")
 _LONG = re.compile(r"[A-Za-z0-9_\-+/=]{20}")
 _GERMAN_STREET = re.compile(
-    r"(?:str\.?|stra(?:ss|ß)e|weg|platz|gasse|allee|damm|ufer|ring|markt|hof|graben|berg|steig|chaussee) \d|\d\w?, ?\d{4,5} \w{3}"
+    r"(?:str\.?|stra(?:ss|ß)e|weg|platz|gasse|allee|damm|ufer|ring|markt|hof|graben|berg|steig|chaussee) \d|(?<!\w)(?:[cp]/|[crv]\.|cl) ?\w|\d\w?, ?\d{4,5} \w{3}"
 )
 _CJK = re.compile(r"[\u3400-\u9fff]")
 _EXOTIC = re.compile(r"[\u3400-\u9fffà-öø-ÿā-ſơưạ-ỹ]")
@@ -167,6 +167,10 @@ class View(NlpArtifacts):  # type: ignore[misc]
                 wake |= Wake.PASSWORD
         if "@" in low:
             wake |= Wake.AT
+        if lang == "pl":
+            wake |= Wake.NAME  # surnames tell themselves by their endings
+        if "u/" in low:
+            wake |= Wake.USER
         if "(at" in low or "[at" in low or (" at " in low and "dot" in low):
             wake |= Wake.MAIL
         if "://" in low or ".com" in low or ".me/" in low or ".gg/" in low or "www." in low:

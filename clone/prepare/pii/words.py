@@ -89,13 +89,13 @@ _WAKE: dict[int, str] = {
         """,
     Wake.ADDRESS: """
         ул улица улице улицу улицы улицей улка пр просп проспе* пер переул* бульв* бул шоссе наб набере* площа* пл проезд* мкр микрор* тупик квартал линия аллея аллее тракт
-        кв квартир* корп корпус* подъез* дом дома доме дому д живу живём живем живет живёт адрес* приезжай приезжайте приїж* приїзд* їду їдь заїжд* переех* подъез* теперь привез* встреча* прописк* доставк* вул вулиц* провул* просп* буд
+        кв квартир* корп корпус* подъез* дом дома доме дому д живу живём живем живет ленина гагарина кирова пушкина советская советской кирова карла маркса либкнехта энгельса фрунзе чапаева калинина жукова суворова кутузова горького маяковского толстого чехова гоголя лермонтова тургенева достоевского есенина чайковского свердлова дзержинского куйбышева орджоникидзе циолковского королева комарова титова невского космонавтов пионерская молодежная молодежная комсомольская пролетарская первомайская октябрьская садовая лесная полевая школьная набережная центральная солнечная зеленая тверская арбат арбате невский невском ленинский кутузовский хрещатик хрещатику шевченка франка бандери грушевського сагайдачного українки живёт адрес* приезжай приезжайте приїж* приїзд* їду їдь заїжд* переех* подъез* теперь привез* встреча* прописк* доставк* вул вулиц* провул* просп* буд
         loop alley quay green broadway wharf view rise park path pike turnpike plaza run vale street st str road rd avenue ave av lane ln drive dr court ct boulev* blvd terrace crescent close place pl square sq way highway hwy parkway pkwy apt flat unit suite box pobox address grove gardens hill row mews circle cir trail ridge walk
-        carrer passeig plaça rúa kra diagonal transversal calle c avda avenida plaza paseo carrera cra cl camino piso portal carretera ronda urb travesia travesía direccion dirección colonia
+        rambla carrer passeig plaça rúa kra diagonal transversal calle avda avenida plaza paseo carrera cra camino piso portal carretera ronda urb travesia travesía direccion dirección colonia
         rue avenue allée allee impasse chemin quai place cours route bd square villa adresse appt bis
         straße strasse str weg platz gasse damm ufer ring allee hausnr wohne wohnt adresse hof
         via viale piazza corso vicolo largo strada piazzale indirizzo interno lungomare contrada
-        rua r avenida travessa alameda praça praca largo estrada rodovia endereço endereco apto bloco quadra morada moro
+        rua avenida travessa alameda praça praca largo estrada rodovia endereço endereco apto bloco quadra morada moro
         ul ulica ulicy ulicę aleja al aleje os osiedle plac pl mieszkam mieszkania adres
         mahalle* sok sokak sokağı sk cad cadde* caddesi bulvar* bulvarı apt daire kat adres* blok
         đường duong phố pho ngõ ngo ngách hẻm hem số quận quan phường phuong chung cư tòa căn nhà thôn ấp
@@ -105,11 +105,11 @@ _WAKE: dict[int, str] = {
         родил* роди* рожде* рожд др д.р днюх* днюха бёздей рождения гр born birth* birthd* dob bday born bd
         nací naci nació nacio nacida nacido nacimi* cumple* cumplea* né née nee naissan* anniv* annive* geboren geb geburt* gebur* geburtstag
         nasci nasceu nasc nascim* aniver* nascido nascida nato nata nacque nascita complea* comple* nacque urodz* urodzi* doğum* dogum* doğdu* dogdu* sinh sn
-        народ* народж* народив* дн г geb d.o.b
+        народ* народж* народив* дн г нар geb d.o.b
         """,
     Wake.USER: """
         ник ники никнейм* логин* юзер* юзерн* инст* инста инсте инсту инстаг* тг телег* телеге телеграм* дискорд* скайп* стим стиме вк твич тикток* аккаунт* акк профил* подпи* нік
-        github gitlab linkedin u add venmo paypal cashapp insta* nick nickname nickn* user usern* username userna* handle ig insta instag* instagram tg telegram discord snap snapchat skype steam twitch tiktok twitter reddit gamertag psn xbox login id follow telega kik wechat qq
+        github gitlab linkedin add venmo paypal cashapp insta* nick nickname nickn* user usern* username userna* handle ig insta instag* instagram tg telegram discord snap snapchat skype steam twitch tiktok twitter reddit gamertag psn xbox login id follow telega kik wechat qq
         usuario usuari* utilis* pseudo benutz* nutzer* nutzername utente usuário utilizador użytko* nazwa użytkownika kullan* kullanıcı tên
         """,
     Wake.PLATE: """

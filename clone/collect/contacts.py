@@ -1,4 +1,4 @@
-"""Find whom the person means, so that they can be forgotten."""
+"""Whom the person means by an id, an @username or a name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from collections.abc import Sequence
 
 from clone.archive import ChatCount
 from clone.errors import SourceError
+from clone.records import Chat
+
+
+def is_called(chat: Chat, text: str) -> bool:
+    """Whether `text` names a chat's contact: "source:id", id, "user" and id, @username or name."""
+    return _has_id(chat, text) or _has_name(chat, text)
 
 
 def find_contact(chats: Sequence[ChatCount], text: str) -> ChatCount:
@@ -13,11 +19,8 @@ def find_contact(chats: Sequence[ChatCount], text: str) -> ChatCount:
 
     Raises SourceError where nobody is called so, or several are.
     """
-    wanted = text.strip().casefold()
-    found = [item for item in chats if wanted in _ids(item)]
-    if not found:
-        bare = wanted.removeprefix("@")
-        found = [item for item in chats if bare and bare in (item.chat.title.casefold(), item.chat.username.casefold())]
+    found = [item for item in chats if _has_id(item.chat, text)]
+    found = found or [item for item in chats if _has_name(item.chat, text)]
     if len(found) == 1:
         return found[0]
     if not found:
@@ -34,6 +37,11 @@ def find_contact(chats: Sequence[ChatCount], text: str) -> ChatCount:
     raise SourceError(f"several contacts are called '{text}'.", "\n".join(["Name one by id:", *lines]))
 
 
-def _ids(item: ChatCount) -> tuple[str, ...]:
-    chat_id, source = item.chat.chat_id.casefold(), item.chat.source.casefold()
-    return chat_id, f"user{chat_id}", f"{source}:{chat_id}"
+def _has_id(chat: Chat, text: str) -> bool:
+    chat_id, source = chat.chat_id.casefold(), chat.source.casefold()
+    return text.strip().casefold() in (chat_id, f"user{chat_id}", f"{source}:{chat_id}")
+
+
+def _has_name(chat: Chat, text: str) -> bool:
+    wanted = text.strip().casefold().removeprefix("@")
+    return bool(wanted) and wanted in (chat.title.casefold(), chat.username.casefold())

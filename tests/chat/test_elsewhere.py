@@ -1,0 +1,103 @@
+"""Voices that are not our engine: any server that speaks OpenAI's API, and a GGUF file."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from clone.chat.contacts import Contacts
+from clone.chat.elsewhere import UrlVoice
+from clone.chat.sampling import Sampling
+from clone.chat.server import create_app
+from clone.chat.twin import Answer
+from clone.errors import HubError, ModelError
+from clone.records import Role, Turn
+from tests.chat.serving import serving
+from tests.chat.test_page import Scripted
+from tests.chat.workspaces import make_run
+
+CONTACTS = Contacts(("amber", "birch"))
+
+
+@pytest.fixture
+def voice() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture
+def url(voice: Scripted) -> Iterator[str]:
+    with serving(create_app(voice, CONTACTS, Sampling(), api_key="s3cret")) as address:
+        yield f"{address}/v1"
+
+
+def test_a_server_elsewhere_is_talked_to_like_a_twin(url: str, voice: Scripted) -> None:
+    ours = UrlVoice(url, api_key="s3cret")
+    assert ours.contacts == ("amber", "birch")
+    turns = [Turn(Role.THEM, ("hi", "you?")), Turn(Role.ME, ("yes\nreally",)), Turn(Role.THEM, ("ok",))]
+    *pieces, answer = ours.answer("birch", turns, Sampling(temperature=0.3, seed=4, top_k=7), n=2)
+    assert isinstance(answer, Answer)
+    assert [reply.bubbles for reply in answer.replies] == [("reply 1.0", "ok"), ("reply 1.1", "ok")]
+    assert answer.n_prompt_tokens == 11
+    assert voice.heard == [turns]
+    assert voice.asked_as == ["birch"]
+    assert (voice.sampling.temperature, voice.sampling.seed, voice.sampling.top_k) == (0.3, 4, 7)
+    assert "".join(p.text for p in pieces if p.candidate == 1 and p.bubble == 0) == "reply 1.1"  # type: ignore[union-attr]
+
+
+def test_stop_strings_and_cancelling_work_there_too(url: str) -> None:
+    ours = UrlVoice(url, api_key="s3cret")
+    *_, answer = ours.answer("", [Turn(Role.THEM, ("hey",))], Sampling(), stop=["ly"])
+    assert isinstance(answer, Answer)
+    assert answer.replies[0].bubbles == ("rep",)
+    cancel = threading.Event()
+    parts = ours.answer("", [Turn(Role.THEM, ("talk on",))], Sampling(), cancel=cancel)
+    next(parts)
+    cancel.set()
+    *_, answer = parts
+    assert isinstance(answer, Answer)
+    assert answer.replies[0].finish == "cancelled"
+
+
+def test_the_command_talks_to_a_server(
+    url: str, workspace: Path, clone: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLONE_API_KEY", "s3cret")
+    told = json.loads(clone("chat", "--url", url, "--as", "amber", "-m", "hey", "--json").stdout)
+    assert told["bubbles"] == ["reply 1.0", "hey"]
+    assert told["contact"] == "amber"
+
+
+def test_what_is_wrong_with_an_address_is_said(url: str) -> None:
+    with pytest.raises(ModelError, match="is no address of a server"):
+        UrlVoice("localhost:8080")
+    with pytest.raises(HubError, match=r"no answer from 127\.0\.0\.1:9"):
+        UrlVoice("http://127.0.0.1:9/v1")
+    with pytest.raises(ModelError, match="The API key is missing or wrong"):
+        UrlVoice(url)
+    with pytest.raises(ModelError, match="has no model gpt-5"):
+        UrlVoice(url, model="gpt-5", api_key="s3cret")
+
+
+def test_gguf_without_llama_cpp_names_the_extra(workspace: Path, clone: Callable[..., Result]) -> None:
+    try:
+        import llama_cpp  # noqa: F401
+    except ImportError:
+        result = clone("chat", "--gguf", "twin.gguf", "-m", "hey")
+        assert result.exit_code == 1
+        assert "Error: llama-cpp-python is not installed." in result.stderr
+        assert 'pip install "clone[llama]"' in result.stderr
+
+
+def test_a_gguf_file_answers_as_the_engine_does(workspace: Path, clone: Callable[..., Result]) -> None:
+    pytest.importorskip("llama_cpp")
+    make_run(workspace)
+    path = json.loads(clone("export", "gguf", "--kind", "F16", "--json").stdout)["path"]
+    greedy = ("-m", "hey", "--temperature", "0", "--max-reply-tokens", "8", "--json")
+    ours = json.loads(clone("chat", *greedy).stdout)
+    theirs = json.loads(clone("chat", "--gguf", path, *greedy).stdout)
+    assert theirs["bubbles"] == ours["bubbles"]
