@@ -97,7 +97,7 @@ _FRENCH = re.compile(
     re.IGNORECASE,
 )
 _GERMAN = re.compile(
-    r"(?<![\w])(?:(?:[A-ZÄÖÜ][\wäöüß\-]+(?:straße|strasse|str\.?|weg|platz|allee|gasse|damm|ufer|ring|steig|chaussee|graben|hof|markt|berg|park|tor|zeile|pfad)|(?:[A-ZÄÖÜ][\wäöüß\-]+ ){1,2}(?:Straße|Strasse|Str\.?|Weg|Platz|Allee|Gasse|Damm|Ufer|Ring|Chaussee|Steig)|(?:Am|An der|Im|Zum|Zur|Auf dem|Unter den|In der) [A-ZÄÖÜ][\wäöüß\-]+)\s+\d{1,4}\s?[a-zA-Z]?(?![\w:]|[.,]\d|\s?(?:€|euro|uhr|min))(?:[-/]\d+)?)(?:,?\s*(?:\d\. ?(?:Stock|OG|Etage)|EG|Hinterhaus|Wohnung \d+|Whg\.? ?\d+|c/o [\w ]+))?(?:,?\s*(?:[AD]-)?\d{4,5}\s+[A-ZÄÖÜa-zäöü][\wäöüß\-]+(?: (?:am|an der|im) [A-ZÄÖÜ]\w+)?|,\s*[A-ZÄÖÜ][\wäöüß]+)?",
+    r"(?<![\w])(?:(?:[A-ZÄÖÜ][\wäöüß\-]+(?:straße|strasse|str\.?|weg|platz|allee|gasse|damm|ufer|ring|steig|chaussee|graben|hof|markt|berg|park|tor|zeile|pfad)|(?:[A-ZÄÖÜ][\wäöüß\-]+ ){1,2}(?:Straße|Strasse|Str\.?|Weg|Platz|Allee|Gasse|Damm|Ufer|Ring|Chaussee|Steig)|(?:Am|An der|Im|Zum|Zur|Auf dem|Unter den|In der) [A-ZÄÖÜ][\wäöüß\-]+)\s+\d{1,3}(?!\d)\s?[a-zA-Z]?(?![\w:]|[.,]\d|\s?(?:€|euro|uhr|min))(?:[-/]\d+)?)(?:,?\s*(?:\d\. ?(?:Stock|OG|Etage)|EG|Hinterhaus|Wohnung \d+|Whg\.? ?\d+|c/o [\w ]+))?(?:,?\s*(?:[AD]-)?\d{4,5}\s+[A-ZÄÖÜa-zäöü][\wäöüß\-]+(?: (?:am|an der|im) [A-ZÄÖÜ]\w+)?|,\s*[A-ZÄÖÜ][\wäöüß]+)?",
 )
 _GERMAN_LOWER = re.compile(
     r"(?<![\w])[a-zäöüß\-]{3,}(?:straße|strasse|str\.?|weg|platz|allee|gasse)\s+\d{1,4}\s?[a-z]?(?![\w:])(?:,?\s*\d{5}\s+\w+|,\s*\w+)?",

@@ -45,7 +45,6 @@ _LITERAL_ENTITIES = frozenset(
         Entity.API_KEY,
         Entity.PHONE_NUMBER,
         Entity.EMAIL_ADDRESS,
-        Entity.USERNAME,
         Entity.CREDIT_CARD,
         Entity.IBAN_CODE,
         Entity.CRYPTO_WALLET,
@@ -82,9 +81,13 @@ def _is_telling(value: str, entity: Entity) -> bool:
     if entity is Entity.PERSON:
         return " " in value.strip() and len(value) >= 8
     if entity is Entity.PASSWORD:
-        return (len(value) >= 6 and n_digits > 0 and n_digits < len(value)) or (len(value) >= 10 and " " not in value)
-    if entity is Entity.USERNAME:
-        return len(value) >= 6 and (n_digits > 0 or "_" in value)
+        # who writes of code says words such as llvm12 and block_ptr often: one mistaken for a password would take all
+        has_sign = any(not c.isalnum() and c not in "_-" for c in value)
+        is_mixed = value != value.lower() and value[1:] != value[1:].lower()
+        return n_digits < len(value) and (
+            (len(value) >= 8 and n_digits > 0)
+            or (len(value) >= 6 and ((has_sign and (n_digits > 0 or is_mixed)) or (is_mixed and n_digits > 0)))
+        )
     return len(value) >= 6
 
 
