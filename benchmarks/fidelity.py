@@ -1,13 +1,13 @@
 """Whether a twin learns its person, and not merely how people chat: held-out replies, graded by bits a byte.
 
-    python benchmarks/fidelity.py EXPORT [--stranger EXPORT] [--steps 48]
+    python benchmarks/fidelity.py EXPORT [--stranger EXPORT] [--steps 64]
 
 EXPORT is a Telegram result.json, plain or .xz. Its newest sessions are held out. Three models grade the replies of its
 person there: the embedded base, the base with an adapter of this person's older replies, and the base with an adapter
 of a stranger's, trained for as many steps of as many tokens and on nothing from the held-out time. The stranger is the
 person of `--stranger`, or all others of the same export taken as one: the same chats told from the other side, so that
 what they talk about is the same and only who speaks differs. All of it goes the way that a person types, `clone
-collect`, `clone prepare`, `clone finetune`, in folders that are removed at the end. Some five minutes on two free cores;
+collect`, `clone prepare`, `clone finetune`, in folders that are removed at the end. Some six minutes on two free cores;
 on a busy machine set OMP_NUM_THREADS=1, as two threads that wait for each other are slower than one.
 
 The last line is one JSON object: `own_gain` and `stranger_gain` are shares of the base's bits a byte.
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument(
         "--stranger", type=Path, help="another person's export; the others of the same one if not given"
     )
-    parser.add_argument("--steps", type=int, default=48)
+    parser.add_argument("--steps", type=int, default=64)
     asked = parser.parse_args()
     began = time.perf_counter()
 

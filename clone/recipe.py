@@ -49,7 +49,18 @@ class PiiRecipe(_Block):
     )
     allow: list[str] = Field([], description="Words that are never masked.")
     deny: list[str] = Field([], description="Words that are always masked.")
-    ignore: list[str] = Field([], description="Types that are not looked for, such as PLATE; see docs/data-format.md.")
+    ignore: list[str] = Field(
+        [], description="Types that are not looked for, such as LICENSE_PLATE; see docs/data-format.md."
+    )
+    names: Literal["contacts", "careful", "all"] = Field(
+        "careful",
+        description="Whose names are masked: the contacts', also listed first names (English ones where a word beside "
+        "them says so), or listed first names wherever they stand with a capital.",
+    )
+    ner: Literal["none", "spacy", "natasha"] = Field(
+        "none", description="A model that you installed and that looks for names too."
+    )
+    ner_model: str = Field("xx_ent_wiki_sm", description="The spaCy model, where ner is spacy.")
 
 
 class PrepareRecipe(_Block):

@@ -1,4 +1,4 @@
-"""What the twin of the demo says: its shape, not its words. Trained for a few steps, where `make demo` takes a minute."""
+"""What the twin of the demo says: its shape, not its words. A few steps here, where `make demo` trains a minute."""
 
 from __future__ import annotations
 

@@ -44,7 +44,18 @@ from clone.prepare.duplicates import find_repeats
 from clone.prepare.formats import FORMATS
 from clone.prepare.lengths import TokenizerFile, find_tokenizer
 from clone.prepare.page import render_page
-from clone.prepare.pii import ContactChoice, Entity, KnownPerson, Literals, PiiSettings, Scrubber, ScrubCounts
+from clone.prepare.pii import (
+    ContactChoice,
+    Entity,
+    KnownPerson,
+    Literals,
+    Names,
+    Ner,
+    PiiSettings,
+    Scrubber,
+    ScrubCounts,
+    require_model,
+)
 from clone.prepare.pseudonyms import keyed_id, load_key
 from clone.prepare.source import Seen, Source
 from clone.prepare.split import balance_contacts, choose_validation
@@ -170,8 +181,14 @@ def scrubber_for(
             f"prepare.pii.ignore: there is no type {', '.join(unknown)}.", f"There are: {', '.join(sorted(Entity))}."
         )
     settings = PiiSettings(
-        allow=choices.allow, deny=choices.deny, ignore=tuple(Entity(item) for item in recipe.pii.ignore)
+        names=Names(recipe.pii.names),
+        ner=Ner(recipe.pii.ner),
+        ner_model=recipe.pii.ner_model,
+        allow=choices.allow,
+        deny=choices.deny,
+        ignore=tuple(Entity(item) for item in recipe.pii.ignore),
     )
+    require_model(settings)
     return partial(Scrubber, settings, key=key, people=people)
 
 

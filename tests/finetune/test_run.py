@@ -172,7 +172,7 @@ def test_the_best_adapter_is_that_of_the_lowest_held_out_loss(here: Workspace) -
 
 
 def test_training_stops_early_when_the_held_out_loss_rises(here: Workspace) -> None:
-    report = run(here, epochs=10, learning_rate=0.05, evaluations=20, patience=2)
+    report = run(here, epochs=10, learning_rate=0.1, min_learning_rate_share=1, evaluations=30, patience=2)
     assert report.card.n_steps < report.n_planned
     assert report.best_step < report.card.n_steps
     assert files(report)["best"] != files(report)["last"]

@@ -2994,7 +2994,9 @@ TRIGGERS_BUT_NAMES: frozenset[str] = frozenset(
         "maman",
     ]
 )
-_POLISH_SURNAME = re.compile(r"(?<!\w)[A-ZŁŚŻŹĆ][a-ząćęłńóśźż]{2,}(?:ski|cki|dzki|ska|cka|dzka|skiego|ckiego|skiej|ckiej|skiemu|skim|wicz|wicza|czyk|czyka|czak)(?!\w)(?! (?:ul|aleja|plac))")
+_POLISH_SURNAME = re.compile(
+    r"(?<!\w)[A-ZŁŚŻŹĆ][a-ząćęłńóśźż]{2,}(?:ski|cki|dzki|ska|cka|dzka|skiego|ckiego|skiej|ckiej|skiemu|skim|wicz|wicza|czyk|czyka|czak)(?!\w)(?! (?:ul|aleja|plac))"
+)
 _TITLED = re.compile(
     r"(?<![\w])(?:[Mm]r|[Mm]rs|[Mm]s|[Mm]iss|[Dd]r|[Pp]rof|Señor|Señora|[Ss]eñor|[Ss]eñora|[Ss]ra?|[Dd]on|[Dd]oña|[Mm]onsieur|[Mm]adame|[Mm]me|[Mm]lle|[Hh]err[n]?|[Ff]rau|[Ss]enhora?|[Ss]ignora?|[Ss]ig\.?ra|[Pp]an[ia]?|[Pp]anem|[Pp]anią|[Aa]unt(?:ie)?|[Uu]ncle|[Tt][ií]o|[Tt][ií]a|[Oo]nkel|[Tt]ante|[Zz]i[oa]|[Cc]iocia|[Ww]ujek)\.? (?P<name>[A-ZÀ-ÖØ-ÞŁŚŻŹĆČŠĐİŞÇĞ][\w'’]+(?:[ \-][A-ZÀ-ÖØ-ÞŁŚŻŹĆČŠĐİŞÇĞ][\w'’]+){0,2})"
 )

@@ -6,10 +6,11 @@ Runs on every message that holds a letter in upper case, so it costs far more th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
 from clone.errors import CloneError, MissingExtra
 from clone.prepare.pii.base import ChatRecognizer, Hit
-from clone.prepare.pii.types import Entity, Ner
+from clone.prepare.pii.types import Entity, Ner, PiiSettings
 from clone.prepare.pii.view import View
 
 _EVERYTHING = -1
@@ -31,6 +32,12 @@ class ChatNerRecognizer(ChatRecognizer):
             return  # both models read names by their capitals
         for start, end in self._spans(view.norm):
             yield Hit(start, end, Entity.PERSON, 0.6, self._rule)
+
+
+def require_model(settings: PiiSettings) -> None:
+    """Raise MissingExtra where the library of the name model that the settings ask for is not installed."""
+    if settings.ner is not Ner.NONE and find_spec(str(settings.ner)) is None:
+        raise MissingExtra(str(settings.ner), "ner")
 
 
 def _spacy(model: str) -> Callable[[str], list[tuple[int, int]]]:

@@ -318,7 +318,7 @@ class Replacer:
             fixed = "17139200"
         fresh = (fixed + drawn)[: len(body)]
         stream = iter(prefix + country + trunk + fresh)
-        return "".join(next(stream) if c.isdigit() else c for c in value)
+        return "".join(next(stream) if c.isdecimal() else c for c in value)
 
     def _date(self, value: str) -> str:
         """Return another date in the same writing: the year stays within three, day and month are drawn."""

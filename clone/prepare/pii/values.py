@@ -50,7 +50,11 @@ def likeness(token: str) -> int:
     if _PLAIN.fullmatch(token):
         return 0
     if has_letter and has_digit:
-        if len(token) < 4 or ".." in token or re.search(r"^\d+[a-z]{1,3}\.[a-z]+$|\^\^|^[a-z]+\d$", token) and len(token) < 9:
+        if (
+            len(token) < 4
+            or ".." in token
+            or (re.search(r"^\d+[a-z]{1,3}\.[a-z]+$|\^\^|^[a-z]+\d$", token) and len(token) < 9)
+        ):
             return 0
         return 3
     if has_letter:
@@ -58,7 +62,7 @@ def likeness(token: str) -> int:
             return 2 if _CAMEL.search(token) and len(token) >= 6 else 1
         inner = re.sub(r"[^\W_]+", "", token[:-1])
         is_plain = not re.search(r"[A-ZА-Я_@#$%&*]", token)
-        if is_plain and re.search(r"[!~^]", inner) or re.search(r"[!~^]{2,}|\.\.", token):
+        if (is_plain and re.search(r"[!~^]", inner)) or re.search(r"[!~^]{2,}|\.\.", token):
             return 0  # a missing space, or feelings
         if "_" in token or any(c in inner for c in "@#$%^&*!+=~|\\"):
             return 3 if len(token) >= 5 and not re.fullmatch(r"(.)\1*|\W*\w{1,2}\W*", token) else 0

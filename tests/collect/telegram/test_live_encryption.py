@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from clone import archive as archive_module
 from clone.archive import Archive, ask_passphrase_with, is_encrypted
 from clone.errors import DataError
+from clone.workspace import make_private_folder
 from tests.collect.telegram.collector import Collector
 from tests.mtproto import Account
 
@@ -100,6 +102,21 @@ def test_an_archive_is_encrypted_in_its_place(collector: Collector, account: Acc
         Archive.encrypt(collector.archive_path, PASSPHRASE)
 
 
-def test_archive_files_are_their_owners_alone(collector: Collector) -> None:
-    collector.collect()
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o177])
+def test_archive_files_are_their_owners_alone(collector: Collector, umask: int) -> None:
+    """From the first byte, under any umask, journal and all."""
+    seen = set()
+
+    def look(step: object) -> None:
+        seen.update(path.stat().st_mode & 0o777 for path in collector.archive_path.parent.iterdir())
+
+    collector.on_progress = look
+    make_private_folder(collector.archive_path.parent)
+    before = os.umask(umask)
+    try:
+        collector.collect()
+    finally:
+        os.umask(before)
+    assert seen == {0o600}
     assert {path.stat().st_mode & 0o777 for path in collector.archive_path.parent.iterdir()} == {0o600}
+    assert collector.archive_path.parent.stat().st_mode & 0o777 == 0o700

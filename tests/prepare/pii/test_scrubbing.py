@@ -20,6 +20,7 @@ from clone.prepare.pii import (
     PiiSettings,
     Scrubber,
     ScrubCounts,
+    require_model,
 )
 
 KEY = b"a key for tests"
@@ -170,6 +171,13 @@ def test_no_connection_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["r.holt@outlook.com", "https://example.co.uk/a?token=abc123def", "Шевцов звонил 8-985-304-11-72"]
     assert not any(s.failed for s in scrubber.scrub_chat(texts))
     assert all(s.findings for s in scrubber.scrub_chat(texts))
+
+
+def test_a_model_that_is_asked_for_and_not_installed_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clone.prepare.pii.ner.find_spec", lambda name: None)
+    require_model(PiiSettings())
+    with pytest.raises(MissingExtra, match="natasha is not installed"):
+        require_model(PiiSettings(ner=Ner.NATASHA))
 
 
 def test_a_missing_name_model_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
