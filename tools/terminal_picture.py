@@ -1,6 +1,6 @@
 """A picture of a terminal for the docs: what `tmux capture-pane -p -e` gave, as SVG.
 
-    tmux capture-pane -p -e | python -m tools.terminal_picture docs/images/terminal.svg "clone chat"
+tmux capture-pane -p -e | python -m tools.terminal_picture docs/images/terminal.svg "clone chat"
 """
 
 from __future__ import annotations
