@@ -10,6 +10,7 @@ import asyncio
 import random
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -210,7 +211,7 @@ class Repl:
 
         session = self._wake()
         printer = BubblePrinter(self.console.file, _TWIN, self._width(), is_coloured=self.console.is_terminal)
-        with ctrl_c_sets() as cancel:
+        with ctrl_c_sets() as cancel, no_echo():
             if self.pace is not None:
                 answer = self._answer_in_real_time(session, cancel, printer)
             else:
@@ -352,7 +353,7 @@ class Repl:
         if not session.drop_reply() and not session.is_waiting():
             self._note("there is nothing to reply to yet")
             return
-        with ctrl_c_sets() as cancel, self.console.status("writing…", spinner="dots"):
+        with ctrl_c_sets() as cancel, no_echo(), self.console.status("writing…", spinner="dots"):
             *_, answer = session.reply(n=n, cancel=cancel)
         assert isinstance(answer, Answer)
         for i, reply in enumerate(answer.replies):
@@ -515,6 +516,25 @@ class BubblePrinter:
     def _write(self, text: str, n_columns: int) -> None:
         self._out.write(text)
         self._column += n_columns
+
+
+@contextmanager
+def no_echo() -> Iterator[None]:
+    """Keep what is typed meanwhile from being shown in the middle of a reply; the next prompt receives it."""
+    if not (sys.stdin is not None and sys.stdin.isatty()) or sys.platform == "win32":
+        yield
+        return
+    import termios
+
+    handle = sys.stdin.fileno()
+    before = termios.tcgetattr(handle)
+    silent = list(before)
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(handle, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(handle, termios.TCSANOW, before)
 
 
 @contextmanager

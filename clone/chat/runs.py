@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 OnProgress = Callable[[str, int, int | None], None]
 _N_HELD_OUT = 64  # replies on which the cost of 8 bits is measured
 _SMALL = 500_000_000  # weights
+_TINY = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,10 @@ def open_twin(
     on_progress("opening the base", 0, None)
     folder = resolve_base(run.card.base, workspace.bases, on_progress=on_progress)
     place = choose_device(device)
+    if place.type == "cpu" and folder.shape.n_parameters < _TINY:
+        import torch
+
+        torch.set_num_threads(1)  # threads that wait for each other cost a tiny model more than they help
     tokens = Tokens.load(folder.path)
     model = open_model(folder.path, device=place, dtype=_dtype(place, folder), is_head_tied=folder.is_head_tied)
     apply_adapter(model, read_adapter(path), base=folder.name, base_sha256=folder.sha256)
