@@ -5,7 +5,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export OMP_NUM_THREADS ?= 2
-export TOKENIZERS_PARALLELISM ?= true
 
 .PHONY: demo test check env browser format golden docs clean
 
