@@ -6,7 +6,9 @@ tmux capture-pane -p -e | python -m tools.terminal_picture docs/images/terminal.
 from __future__ import annotations
 
 import io
+import re
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -15,4 +17,6 @@ if __name__ == "__main__":
     text = Text.from_ansi(sys.stdin.read().strip("\n"))
     console = Console(record=True, width=84, file=io.StringIO())
     console.print(text)
-    console.save_svg(sys.argv[1], title=sys.argv[2])
+    picture = console.export_svg(title=sys.argv[2])
+    picture = re.sub(r"@font-face \{.*?\}\n", "", picture, flags=re.S)  # a picture asks nobody for a font
+    Path(sys.argv[1]).write_text(picture, encoding="utf-8")
