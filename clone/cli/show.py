@@ -47,12 +47,14 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(columns):
         is_number = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row])
+    if title:
+        say(title, style="bold")  # a title of the table's own would be folded to its width
     console().print(table, soft_wrap=False)
 
 
