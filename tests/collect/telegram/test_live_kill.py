@@ -48,7 +48,10 @@ def test_fifty_kills_spread_over_a_run_cost_no_row(
             server.loop.call_later(delay_s, forge.kill)
 
         # so that the kills spread over all of the run, and some hit what comes before the first dialog
-        fatal = faults.Does(strike, name="", at=2 + i // 10) if i % 10 == 9 else faults.Does(strike, at=2 + i % 4)
+        # (on a busy machine a page may not be written by then: who stood still is left one answer more)
+        n_still = next((n for n, mark in enumerate(reversed(marks[:-1])) if mark != marks[-1]), len(marks[:-1]))
+        at = 2 + i // 10 if i % 10 == 9 else 2 + i % 4 + n_still
+        fatal = faults.Does(strike, name="", at=at) if i % 10 == 9 else faults.Does(strike, at=at)
         server.faults.append(fatal)
         status = forge.run(collector.archive_path, collector.session)
         server.faults.remove(fatal)
@@ -58,7 +61,7 @@ def test_fifty_kills_spread_over_a_run_cost_no_row(
             marks.append(db.execute("SELECT count(*) FROM messages").fetchone()[0])
     assert n_killed >= N_KILLS - 2
     assert marks == sorted(marks)
-    assert len(set(marks)) >= 20
+    assert len(set(marks)) >= 20, marks
     assert forge.run(collector.archive_path, collector.session) == 0
     assert rows(collector.archive_path) == rows(peaceful.archive_path)
     assert len(server.finished_takeouts) == 2
