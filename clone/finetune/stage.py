@@ -22,7 +22,7 @@ from clone import __version__
 from clone.archive import Archive
 from clone.errors import DataError, HardwareError, ModelError
 from clone.finetune.examples import check_foreign, check_prepared
-from clone.finetune.frozen import quantise
+from clone.finetune.frozen import check_fp8
 from clone.finetune.packed import PackedModel, head_chunk
 from clone.finetune.plot import write_plots
 from clone.finetune.schedule import default_peak, default_step_tokens
@@ -280,13 +280,14 @@ def _get_ready(
 
 def open_packed(settings: FinetuneRecipe, base: BaseFolder, fabric: Fabric) -> PackedModel:
     """Return the base on the device with a fresh adapter, ready for packed rows."""
-    device = fabric.device.type
+    device = fabric.device
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-    if settings.precision == "auto" and device == "cuda":
+    if settings.precision == "auto" and device.type == "cuda":
         dtype = torch.bfloat16
-    model = open_model(base.path, device=fabric.device, dtype=dtype, is_head_tied=base.is_head_tied)
-    if settings.frozen != "same":
-        quantise(model, settings.frozen)
+    if settings.frozen == "fp8":
+        check_fp8(device)
+    # Mapped from the file, and moved to the device block by block: a card need not hold the base in full width.
+    model = open_model(base.path, is_head_tied=base.is_head_tied)
     add_adapter(
         model,
         targets=list(settings.lora_targets),
@@ -295,8 +296,14 @@ def open_packed(settings: FinetuneRecipe, base: BaseFolder, fabric: Fabric) -> P
         dropout=settings.lora_dropout,
         seed=settings.seed,
     )
-    compiles = device == "cuda" if settings.compile is None else settings.compile
-    return PackedModel(model, checkpointing=settings.checkpointing, compiles=compiles)
+    return PackedModel(
+        model,
+        device=device,
+        dtype=dtype,
+        frozen=settings.frozen,
+        checkpointing=settings.checkpointing,
+        compiles=device.type == "cuda" if settings.compile is None else settings.compile,
+    )
 
 
 def activation_bytes(shape: Shape, checkpointing: bool) -> float:
