@@ -36,6 +36,38 @@ TILE = Tile(rows=64, columns=64, parts=16)
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
+def _clear(starts, first, first_token, last, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Return up to which key every row of a tile sees all: none where its tokens are of two documents."""
+    is_one = tl.load(starts + last) == first
+    return first + tl.where(is_one, (first_token + 1 - first) // COLUMNS * COLUMNS, 0)
+
+
+@triton.jit  # type: ignore[untyped-decorator, unused-ignore]
+def _gather(  # type: ignore[no-untyped-def]
+    query, k, v, j, token, start, last, highest, total, summed, k_stride, v_stride, group, scale, SIZE: tl.constexpr,
+    COLUMNS: tl.constexpr, IS_MASKED: tl.constexpr,
+):  # fmt: skip
+    column = j + tl.arange(0, COLUMNS)
+    element = tl.arange(0, SIZE)
+    is_column = column <= last
+    key = tl.load(k + column[None, :] * k_stride + group * SIZE + element[:, None], mask=is_column[None, :], other=0.0)
+    score = tl.dot(query, key) * (scale * 1.4426950408889634)
+    if IS_MASKED:
+        sees = (column[None, :] <= token[:, None]) & (column[None, :] >= start[:, None])
+        score = tl.where(sees, score, float("-inf"))
+    higher = tl.maximum(highest, tl.max(score, 1))
+    safe = tl.where(higher == float("-inf"), 0.0, higher)
+    share = tl.exp2(score - safe[:, None])
+    fade = tl.exp2(highest - safe)
+    total = total * fade + tl.sum(share, 1)
+    value = tl.load(
+        v + column[:, None] * v_stride + group * SIZE + element[None, :], mask=is_column[:, None], other=0.0
+    )
+    summed = summed * fade[:, None] + tl.dot(share.to(value.dtype), value)
+    return higher, total, summed
+
+
+@triton.jit  # type: ignore[untyped-decorator, unused-ignore]
 def _attend(  # type: ignore[no-untyped-def]
     q, k, v, starts, out, lse, n_tokens, q_stride, k_stride, v_stride, out_stride, scale,
     HEADS: tl.constexpr, GROUP: tl.constexpr, SIZE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -55,29 +87,43 @@ def _attend(  # type: ignore[no-untyped-def]
     highest = tl.full([ROWS], float("-inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     summed = tl.zeros([ROWS, SIZE], tl.float32)
-    for j in range(first, last + 1, COLUMNS):
-        column = j + tl.arange(0, COLUMNS)
-        is_column = column <= last
-        key = tl.load(
-            k + column[None, :] * k_stride + group * SIZE + element[:, None], mask=is_column[None, :], other=0.0
-        )
-        score = tl.dot(query, key) * (scale * 1.4426950408889634)
-        sees = (column[None, :] <= token[:, None]) & (column[None, :] >= start[:, None])
-        score = tl.where(sees, score, float("-inf"))
-        higher = tl.maximum(highest, tl.max(score, 1))
-        safe = tl.where(higher == float("-inf"), 0.0, higher)
-        share = tl.exp2(score - safe[:, None])
-        fade = tl.exp2(highest - safe)
-        total = total * fade + tl.sum(share, 1)
-        value = tl.load(
-            v + column[:, None] * v_stride + group * SIZE + element[None, :], mask=is_column[:, None], other=0.0
-        )
-        summed = summed * fade[:, None] + tl.dot(share.to(value.dtype), value)
-        highest = higher
+    clear = _clear(starts, first, first_row // GROUP, last, COLUMNS)
+    for j in range(first, clear, COLUMNS):
+        highest, total, summed = _gather(
+            query, k, v, j, token, start, last, highest, total, summed, k_stride, v_stride, group, scale, SIZE, COLUMNS,
+            False,
+        )  # fmt: skip
+    for j in range(clear, last + 1, COLUMNS):
+        highest, total, summed = _gather(
+            query, k, v, j, token, start, last, highest, total, summed, k_stride, v_stride, group, scale, SIZE, COLUMNS,
+            True,
+        )  # fmt: skip
     total = tl.where(total == 0.0, 1.0, total)
     answer = summed / total[:, None]
     tl.store(out + token[:, None] * out_stride + within, answer.to(out.dtype.element_ty), mask=is_row[:, None])
     tl.store(lse + token * HEADS + head, highest + tl.log2(total), mask=is_row)
+
+
+@triton.jit  # type: ignore[untyped-decorator, unused-ignore]
+def _to_queries(  # type: ignore[no-untyped-def]
+    query, gradient, level, weight, k, v, j, token, start, last, k_stride, v_stride, group, scale, SIZE: tl.constexpr,
+    COLUMNS: tl.constexpr, IS_MASKED: tl.constexpr,
+):  # fmt: skip
+    column = j + tl.arange(0, COLUMNS)
+    element = tl.arange(0, SIZE)
+    is_column = column <= last
+    key = tl.load(k + column[:, None] * k_stride + group * SIZE + element[None, :], mask=is_column[:, None], other=0.0)
+    value = tl.load(
+        v + column[:, None] * v_stride + group * SIZE + element[None, :], mask=is_column[:, None], other=0.0
+    )
+    score = tl.dot(query, tl.trans(key)) * (scale * 1.4426950408889634)
+    share = tl.exp2(score - level[:, None])
+    if IS_MASKED:
+        sees = (column[None, :] <= token[:, None]) & (column[None, :] >= start[:, None])
+        share = tl.where(sees, share, 0.0)
+    d_share = tl.dot(gradient, tl.trans(value))
+    d_score = share * (d_share - weight[:, None])
+    return tl.dot(d_score.to(key.dtype), key)
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
@@ -105,23 +151,47 @@ def _attend_back_to_queries(  # type: ignore[no-untyped-def]
     first = tl.load(starts + first_row // GROUP)
     last = tl.minimum((first_row + ROWS - 1) // GROUP, n_tokens - 1)
     summed = tl.zeros([ROWS, SIZE], tl.float32)
-    for j in range(first, last + 1, COLUMNS):
-        column = j + tl.arange(0, COLUMNS)
-        is_column = column <= last
-        key = tl.load(
-            k + column[:, None] * k_stride + group * SIZE + element[None, :], mask=is_column[:, None], other=0.0
-        )
-        value = tl.load(
-            v + column[:, None] * v_stride + group * SIZE + element[None, :], mask=is_column[:, None], other=0.0
-        )
-        score = tl.dot(query, tl.trans(key)) * (scale * 1.4426950408889634)
-        sees = (column[None, :] <= token[:, None]) & (column[None, :] >= start[:, None])
-        share = tl.where(sees, tl.exp2(score - level[:, None]), 0.0)
-        d_share = tl.dot(gradient, tl.trans(value))
-        d_score = share * (d_share - weight[:, None])
-        summed += tl.dot(d_score.to(key.dtype), key)
+    clear = _clear(starts, first, first_row // GROUP, last, COLUMNS)
+    for j in range(first, clear, COLUMNS):
+        summed += _to_queries(
+            query, gradient, level, weight, k, v, j, token, start, last, k_stride, v_stride, group, scale, SIZE,
+            COLUMNS, False,
+        )  # fmt: skip
+    for j in range(clear, last + 1, COLUMNS):
+        summed += _to_queries(
+            query, gradient, level, weight, k, v, j, token, start, last, k_stride, v_stride, group, scale, SIZE,
+            COLUMNS, True,
+        )  # fmt: skip
     cell = token[:, None] * d_q_stride + within
     tl.store(d_q + cell, (summed * scale).to(d_q.dtype.element_ty), mask=is_row[:, None])
+
+
+@triton.jit  # type: ignore[untyped-decorator, unused-ignore]
+def _to_keys(  # type: ignore[no-untyped-def]
+    i, key, value, q, d_out, starts, lse, delta, first_column, column, n_rows, q_stride, d_out_stride, group, scale,
+    HEADS: tl.constexpr, GROUP: tl.constexpr, SIZE: tl.constexpr, ROWS: tl.constexpr, IS_MASKED: tl.constexpr,
+):  # fmt: skip
+    row = i + tl.arange(0, ROWS)
+    element = tl.arange(0, SIZE)
+    token = first_column + row // GROUP
+    is_row = row < n_rows
+    head = group * GROUP + row % GROUP
+    place = token * HEADS + head
+    within = head[:, None] * SIZE + element[None, :]
+    query = tl.load(q + token[:, None] * q_stride + within, mask=is_row[:, None], other=0.0)
+    # a row that is not there has no gradient, and so adds nothing
+    gradient = tl.load(d_out + token[:, None] * d_out_stride + within, mask=is_row[:, None], other=0.0)
+    level = tl.load(lse + place, mask=is_row, other=0.0)
+    weight = tl.load(delta + place, mask=is_row, other=0.0)
+    score = tl.dot(query, tl.trans(key)) * (scale * 1.4426950408889634)
+    share = tl.exp2(score - level[:, None])
+    if IS_MASKED:
+        start = tl.load(starts + token, mask=is_row, other=0)
+        sees = (column[None, :] <= token[:, None]) & (column[None, :] >= start[:, None]) & is_row[:, None]
+        share = tl.where(sees, share, 0.0)
+    d_share = tl.dot(gradient, tl.trans(value))
+    d_score = share * (d_share - weight[:, None])
+    return tl.dot(tl.trans(d_score.to(query.dtype)), query), tl.dot(tl.trans(share.to(gradient.dtype)), gradient)
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
@@ -144,25 +214,24 @@ def _attend_back_to_keys(  # type: ignore[no-untyped-def]
     n_rows = (end - first_column) * GROUP
     summed_k = tl.zeros([COLUMNS, SIZE], tl.float32)
     summed_v = tl.zeros([COLUMNS, SIZE], tl.float32)
-    for i in range(part * ROWS, n_rows, ROWS * PARTS):
-        row = i + tl.arange(0, ROWS)
-        token = first_column + row // GROUP
-        is_row = row < n_rows
-        head = group * GROUP + row % GROUP
-        place = token * HEADS + head
-        within = head[:, None] * SIZE + element[None, :]
-        start = tl.load(starts + token, mask=is_row, other=0)
-        query = tl.load(q + token[:, None] * q_stride + within, mask=is_row[:, None], other=0.0)
-        gradient = tl.load(d_out + token[:, None] * d_out_stride + within, mask=is_row[:, None], other=0.0)
-        level = tl.load(lse + place, mask=is_row, other=0.0)
-        weight = tl.load(delta + place, mask=is_row, other=0.0)
-        score = tl.dot(query, tl.trans(key)) * (scale * 1.4426950408889634)
-        sees = (column[None, :] <= token[:, None]) & (column[None, :] >= start[:, None]) & is_row[:, None]
-        share = tl.where(sees, tl.exp2(score - level[:, None]), 0.0)
-        summed_v += tl.dot(tl.trans(share.to(gradient.dtype)), gradient)
-        d_share = tl.dot(gradient, tl.trans(value))
-        d_score = share * (d_share - weight[:, None])
-        summed_k += tl.dot(tl.trans(d_score.to(query.dtype)), query)
+    # Rows from the last column's token on see all columns, where these are of one document.
+    step = ROWS * PARTS
+    n_near = tl.where(tl.load(ends + first_column) == end, (COLUMNS - 1) * GROUP, n_rows)
+    clear = tl.minimum(part * ROWS + tl.cdiv(tl.maximum(n_near - part * ROWS, 0), step) * step, n_rows)
+    for i in range(part * ROWS, clear, step):
+        more_k, more_v = _to_keys(
+            i, key, value, q, d_out, starts, lse, delta, first_column, column, n_rows, q_stride, d_out_stride, group,
+            scale, HEADS, GROUP, SIZE, ROWS, True,
+        )  # fmt: skip
+        summed_k += more_k
+        summed_v += more_v
+    for i in range(part * ROWS + tl.cdiv(tl.maximum(clear - part * ROWS, 0), step) * step, n_rows, step):
+        more_k, more_v = _to_keys(
+            i, key, value, q, d_out, starts, lse, delta, first_column, column, n_rows, q_stride, d_out_stride, group,
+            scale, HEADS, GROUP, SIZE, ROWS, False,
+        )  # fmt: skip
+        summed_k += more_k
+        summed_v += more_v
     cell = ((part * n_tokens + column[:, None]) * GROUPS + group) * SIZE + element[None, :]
     tl.store(d_k + cell, summed_k * scale, mask=is_column[:, None])
     tl.store(d_v + cell, summed_v, mask=is_column[:, None])
