@@ -93,8 +93,12 @@ class Documents:
 class PackedModel(nn.Module):
     """A base with its adapter, trained on packed rows: a batch in, the summed loss of its graded tokens out."""
 
-    def __init__(self, model: Transformer, *, checkpointing: bool = False, compiles: bool = False) -> None:
+    def __init__(
+        self, model: Transformer, *, checkpointing: bool = False, compiles: bool = False, pads: bool = False
+    ) -> None:
+        """`pads` fills rows up to few sizes for blocks that are compiled elsewhere; `compiles` does both."""
         super().__init__()
+        self.pads = pads or compiles
         self.model = model
         self.checkpointing, self.compiles = checkpointing, compiles
         self._rope = Rope(model.shape, device=model.device)
@@ -110,7 +114,7 @@ class PackedModel(nn.Module):
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Return the sum of the losses of a row's graded tokens, in nats, fp32."""
-        if self.compiles:
+        if self.pads:
             batch = batch.padded()
         return self.head_loss(self.hidden(batch), batch.labels[batch.graded])
 
