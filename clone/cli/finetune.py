@@ -60,7 +60,7 @@ def command(
 
     if base is not None:
         overrides = (*overrides, f"finetune.base={base}")
-    recipe = load_recipe(recipe_path, overrides)
+    recipe = load_recipe(recipe_path, (*overrides, *_as_started()))
     workspace = Workspace.here()
     if data is not None and not unscrubbed:
         raise DataError(
@@ -207,6 +207,21 @@ def _show_dry_run(told: DryRun, as_json: bool) -> None:
             "their language better cost less: Qwen/Qwen3-8B, google/gemma-2-9b, meta-llama/Llama-3.1-8B.",
             style="yellow",
         )
+
+
+def _as_started() -> tuple[str, ...]:
+    """Return the settings that say how many processes torchrun or SLURM started; () where neither did."""
+    import os
+
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        each, n = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    elif "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
+        n = int(os.environ["SLURM_NTASKS"])
+        each = n // int(os.environ.get("SLURM_NNODES", "1"))
+        os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(each))  # Lightning asks for it
+    else:
+        return ()
+    return (f"finetune.devices={each}", f"finetune.nodes={n // each}")
 
 
 def _is_first_process() -> bool:

@@ -52,7 +52,8 @@ def make_fabric(device: str, strategy: Strategy = "one", n_devices: int = 1, n_n
     Raises RecipeError where these are not as many as the recipe says.
     """
     warnings.filterwarnings("ignore", module="lightning")
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     how: Any = "auto"
     if strategy == "ddp":
         # Seeds and files are the same everywhere, so nothing is sent round at the start; without the second, the
