@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lightning.fabric import Fabric
 
-from clone.errors import HardwareError, RecipeError
+from clone.errors import RecipeError
 from clone.finetune.devices import deal, make_fabric, passes
 from clone.finetune.rows import fill_rows, padded_size
-from clone.finetune.stage import choose_strategy, finetune, fit_card, needed_bytes
+from clone.finetune.stage import choose_strategy, finetune
 from clone.lm.base import build_random_base
 from clone.lm.lit import fields_of
 from clone.lm.shape import Shape
