@@ -167,9 +167,9 @@ def main() -> None:
             told = {"name": name, "devices": 1 if strategy == "one" else every, **told}
             rows.append({**told, "times_one": rows[0]["seconds"] / told["seconds"] if rows else 1.0})
             print(
-                f"{name:12} {told['devices']:3} x  {told['tokens_per_s']:9,.0f} tokens/s  {told['seconds']:7.3f} s a step"
-                f"  {rows[-1]['times_one']:5.2f} times one  {told['peak_gb']:6.1f} GB a device"
-                f"  {told['gradient_mb']:6.1f} MB of gradients a step",
+                f"{name:12} {told['devices']:3} x  {told['tokens_per_s']:9,.0f} tokens/s"
+                f"  {told['seconds']:7.3f} s a step  {rows[-1]['times_one']:5.2f} times one"
+                f"  {told['peak_gb']:6.1f} GB a device  {told['gradient_mb']:6.1f} MB of gradients a step",
                 flush=True,
             )
     if rows:
