@@ -17,7 +17,7 @@ from telethon.tl import types as t
 
 from clone.collect.telegram.connection import Line
 from clone.collect.telegram.parse import chat_of, usernames
-from clone.collect.telegram.reading import Message, MessageService, BriefMessage, find_users
+from clone.collect.telegram.reading import BriefMessage, Message, MessageService, find_users
 from clone.errors import SourceError
 from clone.records import Account, Chat, ChatKind
 

@@ -22,9 +22,9 @@ from telethon.tl import types as t
 from clone.collect.telegram.connection import Line
 from clone.collect.telegram.reading import (
     Answer,
+    BriefMessage,
     Message,
     MessageService,
-    BriefMessage,
     cut_off_lists,
     peek_newest_id,
     read_answer,

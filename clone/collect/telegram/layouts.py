@@ -106,8 +106,8 @@ def _steps(constructor: int, flags: int) -> tuple[int, ...]:
     layout = _LAYOUTS[constructor]
     steps = [step for bit, step in layout if bit is None or flags & bit]
     merged: list[int] = []
-    for is_looking, group in groupby(steps, lambda step: step < 0):
-        merged += list(group) if is_looking else [sum(group)]
+    for is_looking, run in groupby(steps, lambda step: step < 0):
+        merged += run if is_looking else [sum(run)]
     return tuple(merged)
 
 
@@ -132,7 +132,7 @@ def _read_line(line: str) -> tuple[int, list[tuple[int | None, int]]]:
 
 
 _LAYOUTS = dict(map(_read_line, LINES))
-_HAS_FLAGS = {constructor for line in LINES for constructor in [_read_line(line)[0]] if " flags:# " in line}
+_HAS_FLAGS = {_read_line(line)[0] for line in LINES if " flags:# " in line}
 _SIZES = {  # of the kinds that are always of one size
     constructor: sum(step for _, step in layout)
     for constructor, layout in _LAYOUTS.items()

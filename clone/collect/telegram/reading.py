@@ -107,9 +107,29 @@ class BriefMessage:
     """
 
     __slots__ = (
-        *("date", "edit_date", "edit_hide", "from_id", "fwd_from", "id", "media", "message", "out", "reply_to"),
+        "date",
+        "edit_date",
+        "edit_hide",
+        "from_id",
+        "fwd_from",
+        "id",
+        "media",
+        "message",
+        "out",
+        "reply_to",
         "user_id",
     )
+    id: int
+    user_id: int
+    date: datetime
+    message: str
+    out: bool
+    edit_hide: bool
+    edit_date: datetime | None
+    from_id: Any
+    fwd_from: Any
+    reply_to: Any
+    media: Any
 
     @property
     def peer_id(self) -> Any:
@@ -133,7 +153,7 @@ def _bits(*bits: int) -> int:
     return sum(1 << bit for bit in bits)
 
 
-# message#7600b9d3 flags:# … flags2:# … id:int … The number is the hash of the layout: it stands for this one and no other.
+# message#7600b9d3 flags:# … flags2:# … id:int … The number is the hash of the layout: it stands for no other.
 _MESSAGE = struct.pack("<I", 0x7600B9D3)
 # bits that stand for no field: out, mentioned, media_unread, silent, post, from_scheduled, legacy, edit_hide, pinned,
 # noforwards, invert_media; offline, video_processing_pending

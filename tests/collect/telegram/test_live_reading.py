@@ -109,13 +109,17 @@ def written(draw: Callable[..., Any], kind: str, depth: int = 0) -> bytes:
 def from_line(draw: Callable[..., Any], line: str, depth: int = 0) -> bytes:
     """Draw the bytes of an object of one constructor: a few of its fields, any of its marks."""
     name, *fields = line.partition(" = ")[0].split()
-    optional = sorted({found for found in re.findall(r"(flags2?\.\d+)\?", line) if "RichMessage" not in line or found != "flags2.13"})
+    optional = sorted(
+        {found for found in re.findall(r"(flags2?\.\d+)\?", line) if "RichMessage" not in line or found != "flags2.13"}
+    )
     chosen = draw(st.sets(st.sampled_from(optional), max_size=2 if depth else 4)) if optional else set()
     wire = struct.pack("<I", int(name.partition("#")[2], 16))
     for field in fields:
         key, _, kind = field.partition(":")
         if kind == "#":
-            wire += struct.pack("<I", sum(1 << int(bit.partition(".")[2]) for bit in chosen if bit.startswith(key + ".")))
+            wire += struct.pack(
+                "<I", sum(1 << int(bit.partition(".")[2]) for bit in chosen if bit.startswith(key + "."))
+            )
             continue
         bit, is_optional, of = kind.rpartition("?")
         if (not is_optional or bit in chosen) and of != "true":
@@ -182,14 +186,24 @@ def test_bytes_out_of_order_never_make_another_message_than_telethons(data: st.D
 PEER = t.PeerUser(2001)
 PICTURE = t.Photo(
     *(1, 2, b"ref", WHEN),
-    sizes=[t.PhotoStrippedSize("i", b"\1\2\3"), t.PhotoSize("m", 320, 240, 999), t.PhotoSizeProgressive("y", 1, 2, [3])],
+    sizes=[
+        t.PhotoStrippedSize("i", b"\1\2\3"),
+        t.PhotoSize("m", 320, 240, 999),
+        t.PhotoSizeProgressive("y", 1, 2, [3]),
+    ],
     dc_id=2,
 )
 EVERYDAY: dict[str, tuple[Kind, dict[str, Any]]] = {
     "text": (Kind.TEXT, {}),
     "entities": (
         Kind.TEXT,
-        {"entities": [t.MessageEntityBold(0, 2), t.MessageEntityTextUrl(1, 2, "u" * 300), t.MessageEntityPre(0, 1, "c")]},
+        {
+            "entities": [
+                t.MessageEntityBold(0, 2),
+                t.MessageEntityTextUrl(1, 2, "u" * 300),
+                t.MessageEntityPre(0, 1, "c"),
+            ]
+        },
     ),
     "reply": (Kind.TEXT, {"reply_to": t.MessageReplyHeader(reply_to_msg_id=3)}),
     "reply_elsewhere": (Kind.TEXT, {"reply_to": t.MessageReplyHeader(reply_to_msg_id=3, reply_to_peer_id=PEER)}),
