@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 import struct
 from functools import lru_cache
-from itertools import groupby
 
 LINES = """
 peerUser#59511722 user_id:long = Peer
@@ -103,11 +102,14 @@ _STRING, _OBJECT, _OBJECTS, _INTS = -1, -2, -3, -4  # steps that have to look; a
 @lru_cache(maxsize=4096)
 def _steps(constructor: int, flags: int) -> tuple[int, ...]:
     """Return the way through an object with these flags. Raises KeyError for a kind that has no line here."""
-    layout = _LAYOUTS[constructor]
-    steps = [step for bit, step in layout if bit is None or flags & bit]
     merged: list[int] = []
-    for is_looking, run in groupby(steps, lambda step: step < 0):
-        merged += run if is_looking else [sum(run)]
+    for bit, step in _LAYOUTS[constructor]:
+        if bit is not None and not flags & bit:
+            continue
+        if merged and step > 0 and merged[-1] > 0:
+            merged[-1] += step
+        else:
+            merged.append(step)
     return tuple(merged)
 
 
