@@ -5,7 +5,7 @@ Knows nothing of files, Telegram, tensors or terminals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
@@ -225,3 +225,4 @@ class RunCard:
     device: str
     peak_memory_gb: float
     versions: Mapping[str, str]
+    contacts: Sequence[str] | None = None  # pseudonyms of who is in the examples; None: not known
