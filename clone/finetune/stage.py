@@ -93,6 +93,7 @@ class _Ready:
     device: str
     base: BaseFolder
     data_sha256: str
+    contacts: tuple[str, ...] | None  # pseudonyms in the examples, None for a stranger's file
     train: Sequences
     validation: Sequences
     plan: Plan
@@ -177,6 +178,7 @@ def finetune(
         device=device_name(ready.device, fabric.world_size),
         peak_memory_gb=round(memory_gb(fabric.device), 3),
         versions=versions(),
+        contacts=ready.contacts,
     )
     if fabric.is_global_zero:
         write_card(run, card)
@@ -314,7 +316,9 @@ def _get_ready(
     plan = make_plan(settings, base.shape, sequences, device)
     facts = {"the recipe": settings.model_dump(mode="json"), "the base": base.sha256, "the data": prepared.sha256}
     check_alike(fabric, {**facts, "the strategy": is_sharded(fabric), "the steps": plan})
-    return _Ready(settings, fabric, device, base, prepared.sha256, sequences, held_out, plan)
+    contacts = prepared.manifest.get("contacts")
+    known = None if contacts is None else tuple(str(name) for name in contacts)
+    return _Ready(settings, fabric, device, base, prepared.sha256, known, sequences, held_out, plan)
 
 
 def _unseen(what: str, done: int, total: int | None) -> None:
