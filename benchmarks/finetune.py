@@ -208,9 +208,11 @@ def litgpt_rows(
     graded: list[int] | None,
     n_layer: int | None,
     what: str,
+    is_nf4: bool = False,
 ) -> list[dict[str, Any]]:
     """LitGPT 0.5.13's own loop (finetune/lora.py): right padding, chunked head over every position, AdamW."""
     from lightning.fabric import Fabric
+    from lightning.fabric.plugins import BitsandbytesPrecision
     from litgpt.lora import GPT, Config, mark_only_lora_as_trainable
     from litgpt.utils import chunked_cross_entropy
 
@@ -219,7 +221,8 @@ def litgpt_rows(
     switches |= {"lora_projection": every, "lora_mlp": every, "lora_head": False}
     sizes_of = {"n_layer": n_layer} if n_layer else {}
     config = Config.from_name("falcon-7b", lora_r=rank, lora_alpha=2 * rank, lora_dropout=0.05, **switches, **sizes_of)
-    fabric = Fabric(accelerator="cuda", devices=1, precision="bf16-true")
+    plugins = BitsandbytesPrecision("nf4", torch.bfloat16) if is_nf4 else None
+    fabric = Fabric(accelerator="cuda", devices=1, precision=None if is_nf4 else "bf16-true", plugins=plugins)
     with fabric.init_module(empty_init=False):
         model = GPT(config)
     mark_only_lora_as_trainable(model)

@@ -116,7 +116,7 @@ class FinetuneRecipe(_Block):
         None, ge=16, description="Longest sequence; the base's longest, 2048 at most, if not given."
     )
     row_tokens: int | None = Field(
-        None, ge=16, description="Tokens that go through the model at once; 8192 on a GPU, 2048 on a CPU, if not given."
+        None, ge=16, description="Tokens that go through the model at once; 8448 on a GPU, 2048 on a CPU, if not given."
     )
     step_tokens: int | None = Field(
         None, ge=16, description="Tokens of an optimizer step; if not given, so that an epoch has about 32 steps."
@@ -138,6 +138,11 @@ class FinetuneRecipe(_Block):
     compile: bool | None = Field(None, description="Compile the blocks; on a GPU if not given.")
     devices: int = Field(1, ge=1, description="GPUs (or CPU processes) of this machine to train on together.")
     nodes: int = Field(1, ge=1, description="Machines, started together by torchrun or SLURM.")
+    strategy: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto",
+        description="How several devices share the base: each holds it whole (ddp), or its frozen weights are cut over "
+        "them (fsdp, for one that does not fit a card; not with fp8 or nf4). auto is ddp where it fits.",
+    )
     deterministic: bool = Field(False, description="Refuse kernels whose results vary from run to run.")
     seed: int = Field(0, ge=0, description="Seed of weights and order.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,20 +60,23 @@ def command(
 
     if base is not None:
         overrides = (*overrides, f"finetune.base={base}")
-    recipe = load_recipe(recipe_path, overrides)
+    recipe = load_recipe(recipe_path, (*overrides, *_as_started()))
     workspace = Workspace.here()
     if data is not None and not unscrubbed:
         raise DataError(
             f"nothing says that personal data was taken out of {data}.",
             "If its text may be learned as it stands, add --unscrubbed.",
         )
-    with progress("Preparing to train") as on_progress:
+    is_first = _is_first_process()
+    with progress("Preparing to train") if is_first else nullcontext(_silent) as on_progress:
         on_progress("loading torch", 0, None)
+        from clone.finetune.devices import ToldElsewhere
         from clone.finetune.stage import dry_run, finetune
         from clone.finetune.train import Stopped
 
+    view = _training_view if is_first else _no_view
     if is_dry:
-        with _training_view() as (on_progress, _):
+        with view() as (on_progress, _):
             told = dry_run(
                 recipe,
                 workspace,
@@ -83,10 +86,11 @@ def command(
                 on_progress=on_progress,
                 on_note=say,
             )
-        _show_dry_run(told, as_json)
+        if is_first:
+            _show_dry_run(told, as_json)
         return
     try:
-        with _stops_gently() as should_stop, _training_view() as (on_progress, on_step):
+        with _stops_gently(is_first) as should_stop, view() as (on_progress, on_step):
             report = finetune(
                 recipe,
                 workspace,
@@ -100,7 +104,11 @@ def command(
                 on_step=on_step,
                 should_stop=should_stop,
             )
+    except ToldElsewhere:
+        ctx.exit(1)
     except Stopped as stopped:
+        if not is_first:
+            return  # the first process tells, and what started them looks at its exit code
         again = " ".join(["clone finetune", *([str(recipe_path)] if recipe_path else []), "--resume"])
         if base is not None:
             again += f" --base {base}"
@@ -109,6 +117,8 @@ def command(
         if as_json:
             emit({"run": str(stopped.run), "stopped_at": stopped.step, "n_steps": stopped.n_steps})
         ctx.exit(130)
+    if not is_first:
+        return
     card = report.card
     if as_json:
         emit({"run": str(report.run), "best_step": report.best_step, **dataclasses.asdict(card)})
@@ -199,8 +209,42 @@ def _show_dry_run(told: DryRun, as_json: bool) -> None:
         )
 
 
+def _as_started() -> tuple[str, ...]:
+    """Return the settings that say how many processes torchrun or SLURM started; () where neither did."""
+    import os
+
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        each, n = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    elif "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
+        n = int(os.environ["SLURM_NTASKS"])
+        each = n // int(os.environ.get("SLURM_NNODES", "1"))
+        os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(each))  # Lightning asks for it
+    else:
+        return ()
+    return (f"finetune.devices={each}", f"finetune.nodes={n // each}")
+
+
+def _is_first_process() -> bool:
+    """Whether this is the process that speaks, of those that torchrun, SLURM or Lightning started for one run."""
+    import os
+
+    for name in ("RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return os.environ[name] == "0"
+    return all(os.environ.get(name, "0") == "0" for name in ("NODE_RANK", "LOCAL_RANK"))
+
+
+def _silent(*_: object) -> None:
+    """Show nothing."""
+
+
 @contextmanager
-def _stops_gently() -> Iterator[Any]:
+def _no_view() -> Iterator[tuple[Any, Any]]:
+    yield _silent, _silent
+
+
+@contextmanager
+def _stops_gently(is_first: bool) -> Iterator[Any]:
     """Yield a function that says whether Ctrl-C was pressed; pressed twice, it interrupts at once."""
     from clone.cli.show import say
 
@@ -211,7 +255,8 @@ def _stops_gently() -> Iterator[Any]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        say("\nStopping after this step…", style="yellow")
+        if is_first:
+            say("\nStopping after this step…", style="yellow")
 
     try:
         before = signal.signal(signal.SIGINT, on_signal)

@@ -11,7 +11,7 @@ import triton  # type: ignore[import-untyped, import-not-found, unused-ignore]
 import triton.language as tl  # type: ignore[import-untyped, import-not-found, unused-ignore]
 from torch import Tensor
 
-from clone.finetune.attention import attend_backward, attend_forward
+from clone.finetune.attention import attend_backward, attend_forward, tile_for
 from clone.finetune.documents import Documents
 from clone.lm.model import Heads
 
@@ -131,10 +131,10 @@ def _gelu(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
 def _low_rank(u, b, row, column, is_row, is_column, u_stride, b_stride, RANK: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Return rows of u (T, RANK) times rows of b (n, RANK) transposed."""
+    """Return rows of u (T, RANK) times columns of b (RANK, n)."""
     rank = tl.arange(0, RANK)
     narrow = tl.load(u + row[:, None] * u_stride + rank[None, :], mask=is_row, other=0.0)
-    back = tl.load(b + column[None, :] * b_stride + rank[:, None], mask=is_column, other=0.0)
+    back = tl.load(b + rank[:, None] * b_stride + column[None, :], mask=is_column, other=0.0)
     return tl.dot(narrow, back)
 
 
@@ -154,14 +154,12 @@ def _gelu_back(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
-    rank = tl.arange(0, WIDE)
     is_row, is_column = (row < n_rows)[:, None], (column < N)[None, :]
     is_there = is_row & is_column
     value = tl.load(x + row[:, None] * x_stride + column[None, :], mask=is_there, other=0.0).to(tl.float32)
     if RANK:
         value += _low_rank(u, b, row, column, is_row, is_column, u_stride, b_stride, RANK)
-    d_narrow = tl.load(d_u + row[:, None] * d_u_stride + rank[None, :], mask=is_row, other=0.0)
-    d = tl.dot(d_narrow, tl.load(a + rank[:, None] * a_stride + column[None, :], mask=is_column, other=0.0))
+    d = _low_rank(d_u, a, row, column, is_row, is_column, d_u_stride, a_stride, WIDE)
     d += tl.load(d_y + row[:, None] * d_y_stride + column[None, :], mask=is_there, other=0.0).to(tl.float32)
     share, slope = _share(value, IS_TANH)
     place = out + row[:, None] * out_stride + column[None, :]
@@ -206,7 +204,8 @@ def add(y: Tensor, other: Tensor, u: Tensor, b: Tensor) -> None:
 
 def attend(heads: Heads, documents: Documents, q: Tensor, k: Tensor, v: Tensor, out: Tensor) -> Tensor:
     assert documents.starts is not None
-    return attend_forward(q, k, v, documents.starts, heads.scale, out)
+    tile = tile_for(len(q), len(documents.spans))
+    return attend_forward(q, k, v, documents.starts, heads.scale, out, tile)
 
 
 def attend_back(
@@ -215,7 +214,8 @@ def attend_back(
 ) -> None:  # fmt: skip
     assert documents.starts is not None
     assert documents.ends is not None
-    found = attend_backward(q, k, v, documents.starts, documents.ends, heads.scale, out, kept, d_out, d_q)
+    tile = tile_for(len(q), len(documents.spans))
+    found = attend_backward(q, k, v, documents.starts, documents.ends, heads.scale, out, kept, d_out, d_q, tile)
     d_k.copy_(found[0])
     d_v.copy_(found[1])
 

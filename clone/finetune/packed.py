@@ -43,16 +43,20 @@ class PackedModel(nn.Module):
         frozen: str = "same",
         checkpointing: bool = False,
         compiles: bool = False,
+        pads: bool = False,
         fuses: bool | None = None,
     ) -> None:
-        """Move `model` to `device` block by block, its frozen weights kept as `frozen` says (same, fp8 or nf4)."""
+        """Move `model` to `device` (None: it stays) block by block, its frozen weights kept as `frozen` says.
+
+        `pads` fills rows up to few sizes for blocks that are compiled elsewhere; `compiles` does both.
+        """
         super().__init__()
         self.model = model
-        device = device or model.device
         if fuses is None:
-            fuses = device.type == "cuda" and is_fusable(model)
+            fuses = (device or model.device).type == "cuda" and is_fusable(model)
         self.fused = place(model, device, dtype, frozen, fuses)
         self.checkpointing, self.compiles = checkpointing, compiles and not fuses
+        self.pads = pads or self.compiles
         self._rope = Rope(model.shape, device=model.device)
         self._run, self._run_last = _run_block, _run_last_block
         if self.compiles:
@@ -67,7 +71,7 @@ class PackedModel(nn.Module):
     def forward(self, batch: PackedBatch) -> Tensor:
         """Return the sum of the losses of a row's graded tokens, in nats, fp32."""
         n = len(batch.input_ids)
-        if self.compiles:
+        if self.pads:
             batch = batch.padded(padded_size(n))
         elif self.fused:
             batch = batch.padded(-(-n // _TENSOR_CORE) * _TENSOR_CORE)
@@ -117,18 +121,23 @@ def is_fusable(model: Transformer) -> bool:
 
 
 def place(
-    model: Transformer, device: torch.device, dtype: torch.dtype | None, frozen: str, fuses: bool
+    model: Transformer, device: torch.device | None, dtype: torch.dtype | None, frozen: str, fuses: bool
 ) -> list[ParallelBlock]:
-    """Move a model to a device, never more than a block of it in full width; return its blocks if they are fused."""
+    """Move a model to a device, never more than a block of it in full width; return its blocks if they are fused.
+
+    `frozen` is same, fp8 or nf4.
+    """
     fused: list[ParallelBlock] = []
     shared: dict[tuple[int, int], Tensor] = {}
     for block in model.blocks:
-        move(block, device, dtype)
+        if device is not None or dtype is not None:
+            move(block, device, dtype)
         if fuses:
             fused.append(ParallelBlock(block, frozen, shared))
         elif frozen != "same":
             quantise(block, frozen)
-    move(model, device, dtype)
+    if device is not None or dtype is not None:
+        move(model, device, dtype)
     return fused
 
 

@@ -16,7 +16,7 @@ from clone.prepare.pii.words import Wake
 
 _PHONE = re.compile(r"(?<![\w.,:/=#@$€£¥₽+\-])(?:\+|00)?[ ]?\(?\d(?:[ \t().\-/_–]{0,3}\d){5,16}(?![\w])(?![.,:]\d)")
 _PHONE_WORD = re.compile(
-    r"тел|номер|мобил|моб\b|звон|набер|набир|позвон|вац?ап|вотс|whats|wa\b|viber|вайбер|сотов|phone|cell|mobile|call|text me|sms|number|num\b|tel\b|tlf|móvil|movil|celular|ll[aá]m|portable|appelle|numéro|numero|handy|nummer|ruf|"
+    r"тел|номер|мобил|моб\b|n[uú]mero|\bn[r°º]\b|mobil|festnetz|erreichbar|durchwahl|kontakt|meld|\bkom\b|fijo|wh?as+ap|\bwp{1,2}\b|\bwsp\b|\bcel\b|tfno|fono|marca|звон|набер|набир|позвон|вац?ап|вотс|whats|wa\b|viber|вайбер|сотов|phone|cell|mobile|call|text me|sms|number|num\b|tel\b|tlf|móvil|movil|celular|ll[aá]m|portable|appelle|numéro|numero|handy|nummer|ruf|"
     r"sdt|sđt|đt|gọi|zalo|điện thoại|số|whatsapp|telefon|komórk|dzwoń|zadzwoń|numer|cellulare|chiama|telefone|liga|ligar|telemóvel|zap|ara\b|tel|电话|手机|号码|联系|打|дзвон|телефон|контакт|contact|ring|reach me|hotline|mon 0[67]|fon\b|cep|numara",
     re.IGNORECASE,
 )
@@ -333,7 +333,7 @@ _PROFILE_STOP = frozenset(
     ]
 )
 _USER_WORD = re.compile(
-    r"(?:微信号?|微博|用户名|抖音号?|小红书|昵称|账号|(?<![^\W_])(?:ник\w{0,4}|никнейм\w*|логин\w*|юзер\w*|инст[аеуы]?\w{0,6}|тг\w?|телег[аеуи]\w*|телеграм\w?|дискорд\w?|скайп\w?|стим\w?|тви[чт]\w*|тикток\w?|аккаунт\w?|акк|вк|нік\w*|логін\w*|профил\w+|"
+    r"(?:微信号?|微博|用户名|抖音号?|小红书|昵称|账号|(?<![^\W_])(?:ник\w{0,4}|никнейм\w*|логин\w*|юзер\w*|venmo|cash ?app|screen ?name|ign|(?:benutzer)?kennung|nik|profil|konto|compte|takma ad\w?|rumuz|follow(?: me)?|userid|инст[аеуы]?\w{0,6}|тг\w?|телег[аеуи]\w*|телеграм\w?|дискорд\w?|скайп\w?|стим\w?|тви[чт]\w*|тикток\w?|аккаунт\w?|акк|вк|нік\w*|логін\w*|профил\w+|"
     r"nick(?:name)?|user ?name|user(?:id)?|handle|ig|insta|instagram|tg|telegram|discord|snap(?:chat)?|skype|steam|twitch|tik ?tok|twitter|reddit|gamertag|psn|xbox(?: live)?|login|log in|logs in|kik|wechat|qq|gamer tag|account|epic|riot(?: id)?|roblox|"
     r"usuario|utilisateur|pseudo|identifiant|benutzer(?:name)?|nutzername|utente|nome utente|usu[aá]rio|utilizador|użytkownik\w*|nazwa użytkownika|kullan[ıi]c[ıi](?: ad[ıi]\w*)?|tên đăng nhập|tên tài khoản|tên người dùng|zalo|ID)(?![^\W_])"
     r")(?:\s*(?:id|name|tag|号))?(?P<gap>[\s:=\-–—'\"«“(>是：]{1,4}(?:(?:у меня|мой|моя|есть|под|это|is|as|my|me|its|it's|called|mi|es|mon|c'est|est|mein|ist|meu|minha|é|mio|è|mój|to|là|của|mình|tôi|benim|add|on|в инсте|в тг|в телеге|=|:)[\s:]{1,3}){0,3})@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._\-#]?[A-Za-z0-9_]+)*)",
