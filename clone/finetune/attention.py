@@ -19,7 +19,6 @@ import triton.language as tl  # type: ignore[import-untyped, import-not-found, u
 from torch import Tensor
 
 
-
 @dataclass(frozen=True, slots=True)
 class Tile:
     """How the work is cut."""
@@ -28,18 +27,11 @@ class Tile:
     columns: int  # keys that it looks at together
     parts: int  # programs that share the rows above one block of keys
     warps: int = 4
-    stages: int = 2
-    splits: bool = False  # go through keys that every row of a program sees without a mask
+    stages: int = 3
 
 
 # The fastest of those tried on an H200 with Falcon-7B's heads, for chats of 120 tokens and for documents of 480.
-_SHORT = Tile(rows=64, columns=32, parts=16)
-_LONG = Tile(rows=64, columns=64, parts=16, stages=3, splits=True)
-
-
-def tile_for(n_tokens: int, n_documents: int) -> Tile:
-    """Return how to cut a row of so many documents."""
-    return _LONG if n_tokens > 256 * n_documents else _SHORT
+_TILE = Tile(rows=64, columns=64, parts=16)
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
@@ -78,7 +70,6 @@ def _gather(  # type: ignore[no-untyped-def]
 def _attend(  # type: ignore[no-untyped-def]
     q, k, v, starts, out, lse, n_tokens, q_stride, k_stride, v_stride, out_stride, scale,
     HEADS: tl.constexpr, GROUP: tl.constexpr, SIZE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-    SPLITS: tl.constexpr,
 ):  # fmt: skip
     group = tl.program_id(1)
     first_row = tl.program_id(0) * ROWS
@@ -95,14 +86,12 @@ def _attend(  # type: ignore[no-untyped-def]
     highest = tl.full([ROWS], float("-inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     summed = tl.zeros([ROWS, SIZE], tl.float32)
-    clear = first
-    if SPLITS:
-        clear = _clear(starts, first, first_row // GROUP, last, COLUMNS)
-        for j in range(first, clear, COLUMNS):
-            highest, total, summed = _gather(
-                query, k, v, j, token, start, last, highest, total, summed, k_stride, v_stride, group, scale, SIZE,
-                COLUMNS, False,
-            )  # fmt: skip
+    clear = _clear(starts, first, first_row // GROUP, last, COLUMNS)
+    for j in range(first, clear, COLUMNS):
+        highest, total, summed = _gather(
+            query, k, v, j, token, start, last, highest, total, summed, k_stride, v_stride, group, scale, SIZE, COLUMNS,
+            False,
+        )  # fmt: skip
     for j in range(clear, last + 1, COLUMNS):
         highest, total, summed = _gather(
             query, k, v, j, token, start, last, highest, total, summed, k_stride, v_stride, group, scale, SIZE, COLUMNS,
@@ -141,7 +130,6 @@ def _attend_back_to_queries(  # type: ignore[no-untyped-def]
     q, k, v, starts, out, lse, d_out, d_q, delta, n_tokens, q_stride, k_stride, v_stride, out_stride, d_out_stride,
     d_q_stride, scale,
     HEADS: tl.constexpr, GROUP: tl.constexpr, SIZE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-    SPLITS: tl.constexpr,
 ):  # fmt: skip
     group = tl.program_id(1)
     first_row = tl.program_id(0) * ROWS
@@ -162,14 +150,12 @@ def _attend_back_to_queries(  # type: ignore[no-untyped-def]
     first = tl.load(starts + first_row // GROUP)
     last = tl.minimum((first_row + ROWS - 1) // GROUP, n_tokens - 1)
     summed = tl.zeros([ROWS, SIZE], tl.float32)
-    clear = first
-    if SPLITS:
-        clear = _clear(starts, first, first_row // GROUP, last, COLUMNS)
-        for j in range(first, clear, COLUMNS):
-            summed += _to_queries(
-                query, gradient, level, weight, k, v, j, token, start, last, k_stride, v_stride, group, scale, SIZE,
-                COLUMNS, False,
-            )  # fmt: skip
+    clear = _clear(starts, first, first_row // GROUP, last, COLUMNS)
+    for j in range(first, clear, COLUMNS):
+        summed += _to_queries(
+            query, gradient, level, weight, k, v, j, token, start, last, k_stride, v_stride, group, scale, SIZE,
+            COLUMNS, False,
+        )  # fmt: skip
     for j in range(clear, last + 1, COLUMNS):
         summed += _to_queries(
             query, gradient, level, weight, k, v, j, token, start, last, k_stride, v_stride, group, scale, SIZE,
@@ -211,7 +197,7 @@ def _to_keys(  # type: ignore[no-untyped-def]
 def _attend_back_to_keys(  # type: ignore[no-untyped-def]
     q, k, v, starts, ends, lse, d_out, delta, d_k, d_v, n_tokens, q_stride, k_stride, v_stride, d_out_stride, scale,
     GROUPS: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, SIZE: tl.constexpr, ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr, PARTS: tl.constexpr, SPLITS: tl.constexpr,
+    COLUMNS: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     group = tl.program_id(1)
     part = tl.program_id(2)
@@ -228,18 +214,16 @@ def _attend_back_to_keys(  # type: ignore[no-untyped-def]
     summed_k = tl.zeros([COLUMNS, SIZE], tl.float32)
     summed_v = tl.zeros([COLUMNS, SIZE], tl.float32)
     step = ROWS * PARTS
-    masked = n_rows
-    if SPLITS:
-        # Rows from the last column's token on see all columns, where these are of one document.
-        n_near = tl.where(tl.load(ends + first_column) == end, (COLUMNS - 1) * GROUP, n_rows)
-        masked = part * ROWS + tl.cdiv(tl.maximum(n_near - part * ROWS, 0), step) * step
-        for i in range(masked, n_rows, step):
-            more_k, more_v = _to_keys(
-                i, key, value, q, d_out, starts, lse, delta, first_column, column, n_rows, q_stride, d_out_stride,
-                group, scale, HEADS, GROUP, SIZE, ROWS, False,
-            )  # fmt: skip
-            summed_k += more_k
-            summed_v += more_v
+    # Rows from the last column's token on see all columns, where these are of one document.
+    n_near = tl.where(tl.load(ends + first_column) == end, (COLUMNS - 1) * GROUP, n_rows)
+    masked = part * ROWS + tl.cdiv(tl.maximum(n_near - part * ROWS, 0), step) * step
+    for i in range(masked, n_rows, step):
+        more_k, more_v = _to_keys(
+            i, key, value, q, d_out, starts, lse, delta, first_column, column, n_rows, q_stride, d_out_stride, group,
+            scale, HEADS, GROUP, SIZE, ROWS, False,
+        )  # fmt: skip
+        summed_k += more_k
+        summed_v += more_v
     for i in range(part * ROWS, tl.minimum(masked, n_rows), step):
         more_k, more_v = _to_keys(
             i, key, value, q, d_out, starts, lse, delta, first_column, column, n_rows, q_stride, d_out_stride, group,
@@ -253,7 +237,7 @@ def _attend_back_to_keys(  # type: ignore[no-untyped-def]
 
 
 def attend_forward(
-    q: Tensor, k: Tensor, v: Tensor, starts: Tensor, scale: float, out: Tensor, tile: Tile = _SHORT
+    q: Tensor, k: Tensor, v: Tensor, starts: Tensor, scale: float, out: Tensor, tile: Tile = _TILE
 ) -> Tensor:
     """Write causal attention within documents to `out` and return the log2 of the softmax's sums, (T, n_head).
 
@@ -265,14 +249,14 @@ def attend_forward(
     lse = q.new_empty((n_tokens, n_head), dtype=torch.float32)
     _attend[(triton.cdiv(n_tokens * group, tile.rows), k.shape[1])](
         q, k, v, starts, out, lse, n_tokens, q.stride(0), k.stride(0), v.stride(0), out.stride(0), scale, HEADS=n_head,
-        GROUP=group, SIZE=size, ROWS=tile.rows, COLUMNS=tile.columns, SPLITS=tile.splits, num_warps=tile.warps, num_stages=tile.stages,
+        GROUP=group, SIZE=size, ROWS=tile.rows, COLUMNS=tile.columns, num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
     return lse
 
 
 def attend_backward(
     q: Tensor, k: Tensor, v: Tensor, starts: Tensor, ends: Tensor, scale: float, out: Tensor, lse: Tensor,
-    d_out: Tensor, d_q: Tensor, tile: Tile = _SHORT,
+    d_out: Tensor, d_q: Tensor, tile: Tile = _TILE,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Write the gradient of q to `d_q` and return those of k and v, fp32."""
     n_tokens, n_head, size = q.shape
@@ -282,14 +266,14 @@ def attend_backward(
     _attend_back_to_queries[(triton.cdiv(n_tokens * group, tile.rows), groups)](
         q, k, v, starts, out, lse, d_out, d_q, delta, n_tokens, q.stride(0), k.stride(0), v.stride(0), out.stride(0),
         d_out.stride(0), d_q.stride(0), scale, HEADS=n_head, GROUP=group, SIZE=size, ROWS=tile.rows,
-        COLUMNS=tile.columns, SPLITS=tile.splits, num_warps=tile.warps, num_stages=tile.stages,
+        COLUMNS=tile.columns, num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
     d_k = q.new_empty((tile.parts, n_tokens, groups, size), dtype=torch.float32)
     d_v = torch.empty_like(d_k)
     _attend_back_to_keys[(triton.cdiv(n_tokens, tile.columns), groups, tile.parts)](
         q, k, v, starts, ends, lse, d_out, delta, d_k, d_v, n_tokens, q.stride(0), k.stride(0), v.stride(0),
         d_out.stride(0), scale, GROUPS=groups, HEADS=n_head, GROUP=group, SIZE=size, ROWS=tile.rows,
-        COLUMNS=tile.columns, PARTS=tile.parts, SPLITS=tile.splits, num_warps=tile.warps, num_stages=tile.stages,
+        COLUMNS=tile.columns, PARTS=tile.parts, num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
     return d_k.sum(0), d_v.sum(0)
 

@@ -11,7 +11,7 @@ import triton  # type: ignore[import-untyped, import-not-found, unused-ignore]
 import triton.language as tl  # type: ignore[import-untyped, import-not-found, unused-ignore]
 from torch import Tensor
 
-from clone.finetune.attention import attend_backward, attend_forward, tile_for
+from clone.finetune.attention import attend_backward, attend_forward
 from clone.finetune.documents import Documents
 from clone.lm.model import Heads
 
@@ -30,7 +30,9 @@ def _norm(x, weight, bias, eps, out, means, inverses, x_stride, out_stride, N: t
     inverse = 1 / tl.sqrt(tl.sum(centred * centred, 0) / N + eps)
     gain = tl.load(weight + column, mask=is_there, other=0.0).to(tl.float32)
     shift = tl.load(bias + column, mask=is_there, other=0.0).to(tl.float32)
-    tl.store(out + row * out_stride + column, (centred * inverse * gain + shift).to(out.dtype.element_ty), mask=is_there)
+    tl.store(
+        out + row * out_stride + column, (centred * inverse * gain + shift).to(out.dtype.element_ty), mask=is_there
+    )
     tl.store(means + row, mean)
     tl.store(inverses + row, inverse)
 
@@ -141,8 +143,9 @@ def _low_rank(u, b, row, column, is_row, is_column, u_stride, b_stride, RANK: tl
 def gelu(x: Tensor, kind: str, out: Tensor, u: Tensor | None = None, b: Tensor | None = None) -> None:
     (n_rows, n), (rows, width) = x.shape, _GELU_TILE
     _gelu[(triton.cdiv(n, width), triton.cdiv(n_rows, rows))](
-        x, out, u, b, n_rows, x.stride(0), out.stride(0), 0 if u is None else u.stride(0), 0 if b is None else b.stride(0),
-        N=n, RANK=0 if u is None else u.shape[1], ROWS=rows, WIDTH=width, IS_TANH=kind == "tanh", num_warps=4,
+        x, out, u, b, n_rows, x.stride(0), out.stride(0), 0 if u is None else u.stride(0),
+        0 if b is None else b.stride(0), N=n, RANK=0 if u is None else u.shape[1], ROWS=rows, WIDTH=width,
+        IS_TANH=kind == "tanh", num_warps=4,
     )  # fmt: skip
 
 
@@ -204,8 +207,7 @@ def add(y: Tensor, other: Tensor, u: Tensor, b: Tensor) -> None:
 
 def attend(heads: Heads, documents: Documents, q: Tensor, k: Tensor, v: Tensor, out: Tensor) -> Tensor:
     assert documents.starts is not None
-    tile = tile_for(len(q), len(documents.spans))
-    return attend_forward(q, k, v, documents.starts, heads.scale, out, tile)
+    return attend_forward(q, k, v, documents.starts, heads.scale, out)
 
 
 def attend_back(
@@ -214,8 +216,7 @@ def attend_back(
 ) -> None:  # fmt: skip
     assert documents.starts is not None
     assert documents.ends is not None
-    tile = tile_for(len(q), len(documents.spans))
-    found = attend_backward(q, k, v, documents.starts, documents.ends, heads.scale, out, kept, d_out, d_q, tile)
+    found = attend_backward(q, k, v, documents.starts, documents.ends, heads.scale, out, kept, d_out, d_q)
     d_k.copy_(found[0])
     d_v.copy_(found[1])
 

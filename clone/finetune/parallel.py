@@ -19,7 +19,7 @@ from torch import Tensor
 
 from clone.finetune.documents import Documents
 from clone.finetune.wide import Fp8Wide, Nf4Wide, Piece, Wide, steps_for
-from clone.lm.model import Block, Linear, Norm, Transformer
+from clone.lm.model import Block, Linear, Norm
 from clone.lm.shape import Shape
 
 _EXTRA_STEP = 64  # products are fastest where rows begin at multiples of 128 bytes
@@ -274,4 +274,4 @@ def adapter_columns(rank: int) -> tuple[int, int]:
 
 
 def _in_heads(x: Tensor, size: int) -> Tensor:
-    return x.unflatten(1, (-1, size))  # (T, heads, hs)
+    return x.view(len(x), -1, size)  # (T, heads, hs)

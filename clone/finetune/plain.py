@@ -1,4 +1,4 @@
-"""What the kernels of `clone.finetune.kernels` compute, in plain torch: what a CPU runs, and what they are tested against.
+"""What the kernels of `clone.finetune.kernels` compute, in plain torch: what a CPU runs, and what tests hold them to.
 
 Where an argument is called `out`, it may be columns of a wider tensor.
 """
@@ -41,7 +41,10 @@ def rotate(x: Tensor, rope: tuple[Tensor, Tensor], is_back: bool) -> None:
 
 
 def gelu(x: Tensor, kind: str, out: Tensor, u: Tensor | None = None, b: Tensor | None = None) -> None:
-    """Write GELU of x (T, n) to `out`, of x + u b where u (T, rank) and b (rank, n) are given; `kind` is none (exact) or tanh."""
+    """Write GELU of x (T, n) to `out`, of x + u b where u (T, rank) and b (rank, n) are given.
+
+    `kind` is none (exact) or tanh.
+    """
     if u is not None and b is not None:
         x = x + u @ b
     out.copy_(F.gelu(x, approximate=kind))
