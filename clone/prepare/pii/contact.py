@@ -340,12 +340,12 @@ _USER_WORD = re.compile(
     re.IGNORECASE,
 )
 _USER_UNDER = re.compile(
-    r"(?<![^\W_])(?:под(?: ником| именем| логином)?|as|user|als|como|en tant que|z|with|avec|con|com|jako|với|olarak|use|nick|ник|usa|utilise|как|як)\s+@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._][A-Za-z0-9]+)+|[A-Za-z]{3,}\d{1,4}|[A-Za-z0-9]*_[A-Za-z0-9_]+)(?![\w@])",
+    r"(?<![^\W_])(?:под(?: ником| именем| логином)?|as|user|als|como|en tant que|z|with|avec|con|com|jako|với|olarak|use|nick|ник|kick|log(?:ge)? (?:dich )?ein mit|entra con|zaloguj si[ęe]|giriş|đăng nhập|connecte[- ]toi avec|usa|utilise|как|як)\s+@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._][A-Za-z0-9]+)+|[A-Za-z]{3,}\d{1,4}|[A-Za-z0-9]*_[A-Za-z0-9_]*)(?![\w@])",
     re.IGNORECASE,
 )
 _REDDIT = re.compile(r"(?<![\w/])/?u/([A-Za-z0-9_\-]{3,20})(?!\w)")
 _PLATFORM = re.compile(
-    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord|steam|psn|xbox|twitch|tik ?tok|telegram|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
+    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord|steam|psn|xbox|twitch|kick|tik ?tok|telegram|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
     re.IGNORECASE,
 )
 _ODD_NAME = re.compile(r"(?<![\w@./:\-])(?=[\w.\-]*[A-Za-z])(?:[A-Za-z0-9]+(?:[_.\-]+[A-Za-z0-9]+)*_?)(?![\w@/]|\.\w)")

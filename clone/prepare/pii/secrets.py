@@ -20,7 +20,7 @@ _B, _E = r"(?<![^\W_])(?:", r")(?![^\W_])"
 
 PASSWORD_KEYWORD = re.compile(
     _B
-    + r"парол[ьъяюеиі]\w{0,5}|порол[ьяюе]|parol(?:i|ya|em|e|yu)?|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|(?:кодов|контрольн|секретн|ключев|таємн)\w+ (?:слов\w+|фраз\w+)|ключ\w? (?:от )?(?:сети|мережі)"
+    + r"парол(?:[ьъяюеиі]\w{0,5})?|порол[ьяюе]|parol(?:i|ya|em|e|yu)?|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|(?:кодов|контрольн|секретн|ключев|таємн)\w+ (?:слов\w+|фраз\w+)|ключ\w? (?:от )?(?:сети|мережі)"
     r"|passwords?|passw0rd|passwrd|pasword|passcode|passphrase|passkey|pass|pwd?|psw|passwd?|pswd|paswword|creds|credentials|(?:secret|memorable|safe) words?|(?:network|encryption|security) key|decrypt(?: it)? with"
     r"|contrase[nñ]as?|contrs?e?[nñ]a|contra|claves?|frases? secretas?|palabras? (?:clave|secreta)|mot de passe|mots de passe|mdp|motdepasse|mot secret|phrase secr[eè]te|cl[eé]f? r[eé]seau"
     r"|(?:(?:master|haupt|admin|wlan|wifi|router|einmal|standard|start|benutzer|system|netzwerk|login|e?mail|handy|windows|pc|konto|g[aä]ste?|app|neue[sr]?|alte[sr]?|zip|archiv)-?)?(?:passw[oö]r[td]e?[rsn]?|kennw[oö]rt(?:er)?)|(?:zugangs|losungs|geheim|code)wort|zugangscode|pw|(?:zugangs|log-?in|anmelde)daten|(?:netzwerk|wlan-?)schl[üu]ssel|bildschirmsperre|entsperrcode"
@@ -545,7 +545,12 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     yield Hit(start, start + len(token), Entity.PASSWORD, 0.7, "password.pair")
         if not found:
             network = _NETWORK_KEYWORD.search(norm)
-            if network:
+            if network or keywords:
+                first = _FIRST_LINE.match(norm)
+                if first and likeness(first[1]) == 3 and not is_code(first[1]):
+                    found = True
+                    yield Hit(first.start(1), first.end(1), Entity.PASSWORD, 0.6, "password.first-line")
+            if network and not found:
                 hit = self._after(norm, network, len(norm), is_network=True)
                 if hit is not None:
                     found = True
@@ -578,6 +583,10 @@ class ChatPasswordRecognizer(ChatRecognizer):
         has_delimiter = delimiter is not None and bool(delimiter[0].strip(" \n"))
         is_colon = delimiter is not None and any(c in delimiter[0] for c in ':=→>："«`')
         at = delimiter.end() if delimiter else keyword.end()
+        if _SECRET_WORD.match(keyword[0]):
+            word = _WORD_LAST.match(norm, keyword.end(), stop)
+            if word and word[1].lower() not in _NOT_A_VALUE:
+                return Hit(word.start(1), word.end(1), Entity.PASSWORD, 0.7, "password.secret-word")
         if keyword[0].lower() == "passphrase":
             words = _WORDS.match(norm, at)
             if words:
@@ -644,9 +653,20 @@ class ChatPasswordRecognizer(ChatRecognizer):
             if value and (best is None or value > best[0]):
                 best = (value, token, start)
         if best is None or (is_weak and best[0] < 1):
+            told = _TOLD_LAST.match(norm, keyword.end(), stop)
+            if told and stop == len(norm) and self._is_told(told, is_weak=is_weak and not is_network):
+                return Hit(told.start(2), told.end(2), Entity.PASSWORD, 0.6, "password.told")
             return None
         value, token, start = best
         return Hit(start, start + len(token), Entity.PASSWORD, min(0.95, 0.5 + value * 0.15), "password.keyword")
+
+    @staticmethod
+    def _is_told(told: re.Match[str], *, is_weak: bool) -> bool:
+        """Return whether the one word after a colon or a question mark is the value, not talk about it."""
+        low = told[2].lower()
+        if low in _NOT_A_VALUE or low in _FILLER or low in _PLAIN_ANSWERS or _TALK.match(low):
+            return False
+        return len(low) >= (6 if told[1] == ":" else 9) and not is_weak
 
     def _before(self, norm: str, floor: int, keyword: re.Match[str]) -> Hit | None:
         """`Rexy2015 is the password`."""
@@ -691,6 +711,11 @@ _TO_PASS = re.compile(  # to pass something on
 _QUOTED = re.compile(r"[\s:=\-–—]{0,4}(?:(?:is|это|es|est|ist|é|è|to|là)\s)?[\"«“]([^\"»”\n]{3,60})[\"»”]")
 _WORDS = re.compile(r"[\s:=\-–\"'«]*((?:[a-z]{3,12}[ \-]){2,6}[a-z]{3,12})[\"'»]?(?=\s*(?:$|[\n.,;!]))")
 _PAIR_ALONE = re.compile(r"(?<!\S)([\w.@\-]{3,40})\s*[/|]\s*(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)([^\s/|]{6,32})(?!\S)")
+_SECRET_WORD = re.compile(r"(?:кодов|контрольн|секретн|таємн)\w+", re.IGNORECASE)
+_WORD_LAST = re.compile(r"(?: (?:в|для|у|від|от) [^\W\d_]+)?\s*[:\-–—«\"]?\s*([^\W\d_]{6,24})[»\"]?\s*$")
+_FIRST_LINE = re.compile(r"\s*([^\s«»“”<>]{6,24})\s*\n")
+_TOLD_LAST = re.compile(r"[^\n:?]{0,28}([:?])[ \n]+([a-z]{6,24})\s*$")
+_TALK = re.compile(r"zapomn|dimentic|verges|forg|oubli|olvid|esquec|unut|cambi|chang|expir|requir|not|never|nothing|what")
 _NEW_LINE = re.compile(r"\n\W*(?:it'?s|its|это|es|c'est|é|ist|to|là|è|це)?\W*$", re.IGNORECASE)
 _TAG = re.compile(r"[\s:=\-]*\[[A-Z_]{3,}\]")
 _PAIR = re.compile(r"\s*[/|:]\s*([^\s«»“”<>]+)")
@@ -723,7 +748,7 @@ def _is_counted(norm: str, end: int) -> bool:
 
 _CODE_KEYWORD = re.compile(
     _B
-    + r"(?:пин|pin|пін)(?:i|im|in|imi|ini|ы|а|ом)?[- ]?(?:код\w{0,2}|codes?)?|код\w{0,3}|code|codes|codice|codici|c[oó]digos?|kod\w{0,3}|mã(?: xác (?:nhận|minh|thực))?|ma xac nhan|otp|tan|puk|2fa|tfa|mfa|cv[cv]2?|цвв|свв|cvv/cvc"
+    + r"(?:пин|pin|пін)(?:i|im|in|imi|ini|ы|а|ом)?[- ]?(?:код\w{0,2}|codes?)?|код\w{0,3}|code|codes|codice|codici|c[oó]digos?|kod\w{0,5}|mã(?: xác (?:nhận|minh|thực))?|ma xac nhan|otp|tan|puk|2fa|tfa|mfa|cv[cv]2?|цвв|свв|cvv/cvc"
     r"|домофон\w*|сигнал(?:изаци\w+|к\w+)|сейф\w*|alarm\w*|alarme|digicode|verification|geheimzahl|zahlencode|t[üu]rcode|clave|(?:best[äa]tigungs|t[üu]r|zugangs|sicherheits|haus|alarm|tor|garagen|einmal|freischalt|entsperr|verifizierungs|authentifizierungs)-?(?:code|kode|pin|tan)|keypad|safe combo|lockbox|szyfr|passcode|şifre\w*|sifre\w*|onay kodu"
     r"|one[- ]time|одноразов\w+|смс-?к\w*|смск\w+|три цифры(?: сзади)?|комбинац\w+|combination|combo|combinaci[oó]n|combinaison|combina[cç][aã]o|combinazione|kombinac?(?:ja|tion)|[sş]ifre\w*|blik"
     r"|(?:haust[üu]r|eingangs?|keller|b[üu]ro|garten|hof|tresor|sperr|handy|bildschirm|karten|anmelde|login|aktivierungs|authentifizierungs|authentisierungs|schloss|koffer|spind|schlie(?:ß|ss)fach|briefkasten|tiefgaragen|fahrrad|t[üu]r[öo]ffner|zahlen|geheim|pr[üu]f|sms|ger[äa]te|app|wiederherstellungs|pincode|smart)-?(?:code|kode|pin)|pincode|(?:sms|push|m|i|chip|photo)-?tan|(?:handy|sim|karten|ec|giro\w*|kredit\w*|bank)-?pin|zahlenschloss|(?:fahrrad)?schloss|schl[üu]ssel(?:box|tresor)"
@@ -787,6 +812,10 @@ class ChatCodeRecognizer(ChatRecognizer):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.combination")
         for lock in _LOCK.finditer(norm):
             yield Hit(lock.start(1), lock.end(1), Entity.PIN, 0.7, "code.lock")
+        for match in _HASHED.finditer(norm):
+            yield Hit(match.start(), match.end(), Entity.PIN, 0.7, "code.hash")
+        for match in _ENTRANCE.finditer(norm):
+            yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.entrance")
         for match in _SENT_CODE.finditer(norm):
             yield Hit(match.start(), match.end(), Entity.OTP, 0.8, "otp.shape")
         for gate in _GATE.finditer(norm):
@@ -826,7 +855,7 @@ class ChatCodeRecognizer(ChatRecognizer):
     def _value_before(self, norm: str, stop: int) -> tuple[int, int] | None:
         last = None
         for match in re.finditer(
-            r"(?<![\w.,:/+\-])(?:\d{4,8}|\d{3}[ -]\d{3})(?=[\s,.\-–—:;!?()]{1,4}(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)",
+            r"(?<![\w.,:/+\-])(?:\d{4,8}|\d{3}[ -]\d{3})(?=[\s,.\-–—:;!?()]{1,4}(?:(?:is|es|est|ist|é|è|to|là|это|є|是|为|-|jest) ?(?:[^\W\d_]+ ){0,3}$|onay $|doğrulama $|giriş $|güvenlik $|短信|)(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)",
             norm[max(0, stop - 30) : stop],
         ):
             last = match
@@ -859,6 +888,11 @@ _LOCK = re.compile(  # what takes a code, with nothing but the code after it
     r"|asma kilit|kilit|kapı(?:sı)?|kasa|két|cổng|cửa|điện thoại|шлагбаум|калитк\w|хвіртк\w|ворота|сейф|сигнал[иі]зац[иі]я|чемодан|валіза|замок|кладовка)(?![^\W_])"
     r"[ :=\-–]{1,3}(?!20[12]\d(?!\d))([*#]?\d{4,6}[*#]?)(?=\s*(?:$|[\n,;.!?)]))",
     re.IGNORECASE,
+)
+_HASHED = re.compile(r"(?<![\w#*.,/])[*#]?\d{4,8}#(?![\w#])")  # typed on a keypad
+_ENTRANCE = re.compile(
+    r"(?<![^\W_])(?:immeuble|entr[ée]e|porte|hall|portail|portone|cancello|puerta|portal|port[aã]o|building|entrance|haust[üu]r|tür|brama|drzwi|kapı|подъезд\w*|під'їзд\w*|домофон\w*|калитк\w*|хвіртк\w*)(?![^\W_])"
+    r"[^\d\n]{0,16}?(?<!\w)(\d{2,4}[A-ZА-ЯІЇЄ]\d{1,4}|[A-ZА-Я]\d{4}|\d{4}[A-ZА-ЯІЇЄ])(?!\w)"
 )
 _SENT_CODE = re.compile(r"(?<![\w\-])G-\d{6}(?![\w\-])")  # Google's
 _STATUS = re.compile(r"[1-5]0\d|418|429")
