@@ -10,7 +10,7 @@ import phonenumbers
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
 from clone.prepare.pii.types import Entity
-from clone.prepare.pii.values import likeness
+from clone.prepare.pii.values import is_code, likeness
 from clone.prepare.pii.view import View
 from clone.prepare.pii.words import Wake
 
@@ -223,7 +223,7 @@ class ChatEmailRecognizer(ChatRecognizer):
         return is_host or bool(re.search(r"\.\s*\w{2,}$", raw))
 
 
-_HANDLE = re.compile(r"(?<![\w@./&=+\-])@([A-Za-z_][A-Za-z0-9_.]{2,31}(?:-[A-Za-z0-9]+)*)(?<![.])(?![\w@])(?!\.\w)")
+_HANDLE = re.compile(r"(?<![\w@./&=+\-])@([A-Za-z_][A-Za-z0-9_.]{2,31}(?:-[A-Za-z0-9]+)*)(?<![.])(?![\w@(])(?!\.\w)")
 _HANDLE_STOP = frozenset(
     [
         "all",
@@ -519,10 +519,14 @@ class ChatUsernameRecognizer(ChatRecognizer):
                     or (view.wake & Wake.CJK and len(value) >= 5)
                 ):
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.7, "username.announced")
-            if _PLATFORM.search(norm):
+            platform = _PLATFORM.search(norm)
+            if platform:
                 for match in _ODD_NAME.finditer(norm):
+                    is_near = match.start() - platform.end() <= 30 and platform.start() - match.end() <= 30
                     if (
                         self._is_odd(match[0])
+                        and (is_near or not is_code(match[0]))
+                        and not re.fullmatch(r"[A-Z\d_]+", match[0])
                         and ("." not in match[0] or len(view.words) <= 8)
                         and match[0].lower() not in _USER_STOP
                         and not _PLATFORM.fullmatch(match[0])

@@ -2528,6 +2528,9 @@ class ChatNameRecognizer(ChatRecognizer):
             if is_particle:
                 last = nxt + 1
                 continue
+            if len(word) == 1 and is_capital and norm.startswith(".", spans[nxt][1]):
+                last = nxt  # "Светлана К."
+                break
             if word in stop or not word.isalpha():
                 break
             if is_cyrillic:

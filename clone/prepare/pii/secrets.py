@@ -23,7 +23,7 @@ PASSWORD_KEYWORD = re.compile(
     + r"парол(?:[ьъяюеиі]\w{0,5})?|порол[ьяюе]|parol(?:i|ya|em|e|yu)?|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|(?:кодов|контрольн|секретн|ключев|таємн)\w+ (?:слов\w+|фраз\w+)|ключ\w? (?:от )?(?:сети|мережі)"
     r"|passwords?|passw0rd|passwrd|pasword|passcode|passphrase|passkey|pass|pwd?|psw|passwd?|pswd|paswword|creds|credentials|(?:secret|memorable|safe) words?|(?:network|encryption|security) key|decrypt(?: it)? with"
     r"|contrase[nñ]as?|contrs?e?[nñ]a|contra|claves?|frases? secretas?|palabras? (?:clave|secreta)|mot de passe|mots de passe|mdp|motdepasse|mot secret|phrase secr[eè]te|cl[eé]f? r[eé]seau"
-    r"|(?:(?:master|haupt|admin|wlan|wifi|router|einmal|standard|start|benutzer|system|netzwerk|login|e?mail|handy|windows|pc|konto|g[aä]ste?|app|neue[sr]?|alte[sr]?|zip|archiv)-?)?(?:passw[oö]r[td]e?[rsn]?|kennw[oö]rt(?:er)?)|(?:zugangs|losungs|geheim|code)wort|zugangscode|pw|(?:zugangs|log-?in|anmelde)daten|(?:netzwerk|wlan-?)schl[üu]ssel|bildschirmsperre|entsperrcode"
+    r"|(?:(?:netflix|spotify|disney|amazon|google|apple|instagram|facebook|insta|paypal|steam|haus|firmen|büro|schul|master|haupt|admin|wlan|wifi|router|einmal|standard|start|benutzer|system|netzwerk|login|e?mail|handy|windows|pc|konto|g[aä]ste?|app|neue[sr]?|alte[sr]?|zip|archiv)-?)?(?:passw[oö]r[td]e?[rsn]?|kennw[oö]rt(?:er)?)|(?:zugangs|losungs|geheim|code)wort|zugangscode|pw|(?:zugangs|log-?in|anmelde)daten|(?:netzwerk|wlan-?)schl[üu]ssel|bildschirmsperre|entsperrcode"
     r"|senhas?|palavra[- ](?:passe|secreta)|chave (?:da rede|do wi-?fi)|chiave (?:di accesso|di rete|del wi-?fi)|parola(?: d'ordine| segreta| chiave|m|n[ıi]z|s[ıi])?|[sş]ifre\w{0,7}|gizli kelime|ağ anahtarı"
     r"|has[łl](?:o|a|em|e|u)|hasełk\w+|hasełem|klucz sieci|tajne słowo|mật khẩu|mat khau|matkhau|mk|mkhau|pas|pass(?:word)? là|гасло"
     + _E
@@ -812,6 +812,9 @@ class ChatCodeRecognizer(ChatRecognizer):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.combination")
         for lock in _LOCK.finditer(norm):
             yield Hit(lock.start(1), lock.end(1), Entity.PIN, 0.7, "code.lock")
+        for match in _SENT_ME.finditer(norm):
+            if not _is_counted(norm, match.end()) and not _NOT_A_CODE.search(norm):
+                yield Hit(match.start(1), match.end(1), Entity.OTP, 0.6, "otp.sent")
         for match in _HASHED.finditer(norm):
             yield Hit(match.start(), match.end(), Entity.PIN, 0.7, "code.hash")
         for match in _ENTRANCE.finditer(norm):
@@ -832,6 +835,8 @@ class ChatCodeRecognizer(ChatRecognizer):
             digits = sum(c.isdigit() for c in match[0])
             value_start, value_end = match.span()
             raw = match[0]
+            if raw[:2] == "0x" or _NUMBERED.search(norm, max(0, value_start - 10), value_start):
+                continue
             if re.fullmatch(r"[A-Z]{3,}\d{1,3}", raw):
                 continue  # SUMMER20 is a voucher
             if not 3 <= digits <= 9 and not (digits == 2 and len(raw) > 4):
@@ -855,7 +860,7 @@ class ChatCodeRecognizer(ChatRecognizer):
     def _value_before(self, norm: str, stop: int) -> tuple[int, int] | None:
         last = None
         for match in re.finditer(
-            r"(?<![\w.,:/+\-])(?:\d{4,8}|\d{3}[ -]\d{3})(?=[\s,.\-–—:;!?()]{1,4}(?:(?:is|es|est|ist|é|è|to|là|это|є|是|为|-|jest) ?(?:[^\W\d_]+ ){0,3}$|onay $|doğrulama $|giriş $|güvenlik $|短信|)(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)",
+            r"(?<![\w.,:/+\-])(?:\d{4,8}|\d{3}[ -]\d{3})(?=[\s,.\-–—:;!?()]{1,4}(?:(?:is|es|est|ist|é|è|to|là|это|є|是|为|jest) ?(?:[^\W\d_]+ ){0,3}$|onay $|doğrulama $|giriş $|güvenlik $|短信|)(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)",
             norm[max(0, stop - 30) : stop],
         ):
             last = match
@@ -865,6 +870,7 @@ class ChatCodeRecognizer(ChatRecognizer):
         return base + last.start(), base + last.end()
 
 
+_NUMBERED = re.compile(r"(?:\bbug|\bissues?|\bpr|\bpull|\brfc|\bticket|\bciting|\bport|\\) ?#?$", re.IGNORECASE)
 _PRICED = re.compile(
     r"(?:стоит|стоил\w?|цен\w+|купил\w? за|за|costs?|worth|for only|price|kostet|cuesta|coûte|custa|costa|kosztuje) $",
     re.IGNORECASE,
@@ -883,7 +889,7 @@ _COMBINATION = re.compile(
 )
 _LOCK = re.compile(  # what takes a code, with nothing but the code after it
     r"(?<![^\W_])(?:(?:front |back |garage |side )?door|gate|garage|lock(?:er|box)?|(?:bike|combination) lock|phone(?: unlock)?|buzzer|safe|alarm|entrance"
-    r"|tresor|safe|schlie(?:ß|ss)fach|alarm(?:anlage)?|haustür|garage|tor|coffre|cadenas|interphone|portail|portillon|alarme|cofre|interfone|cadeado|fechadura|port[aã]o|celular"
+    r"|tresor|safe|schlie(?:ß|ss)fach|alarm(?:anlage)?|(?:haus|keller|hof|garten|einfahrts?|garagen|wohnungs|hinter)-?(?:t[üu]r|tor)|garage|tor|coffre|cadenas|interphone|portail|portillon|alarme|cofre|interfone|cadeado|fechadura|port[aã]o|celular"
     r"|cancello|cassaforte|lucchetto|citofono|allarme|portone|brama|bramka|domofon|furtka|sejf|k[łl]ódka|klatka|portal|port[oó]n|caja fuerte|candado|alarma|garaje"
     r"|asma kilit|kilit|kapı(?:sı)?|kasa|két|cổng|cửa|điện thoại|шлагбаум|калитк\w|хвіртк\w|ворота|сейф|сигнал[иі]зац[иі]я|чемодан|валіза|замок|кладовка)(?![^\W_])"
     r"[ :=\-–]{1,3}(?!20[12]\d(?!\d))([*#]?\d{4,6}[*#]?)(?=\s*(?:$|[\n,;.!?)]))",
@@ -894,6 +900,7 @@ _ENTRANCE = re.compile(
     r"(?<![^\W_])(?:immeuble|entr[ée]e|porte|hall|portail|portone|cancello|puerta|portal|port[aã]o|building|entrance|haust[üu]r|tür|brama|drzwi|kapı|подъезд\w*|під'їзд\w*|домофон\w*|калитк\w*|хвіртк\w*)(?![^\W_])"
     r"[^\d\n]{0,16}?(?<!\w)(\d{2,4}[A-ZА-ЯІЇЄ]\d{1,4}|[A-ZА-Я]\d{4}|\d{4}[A-ZА-ЯІЇЄ])(?!\w)"
 )
+_SENT_ME = re.compile(r"(?<!\w)(?:sent|texted|emailed|messaged|gave) me (?:a |the |this )?(\d{6}|\d{3}[ \-]\d{3})(?![\w.,:/\-])", re.IGNORECASE)
 _SENT_CODE = re.compile(r"(?<![\w\-])G-\d{6}(?![\w\-])")  # Google's
 _STATUS = re.compile(r"[1-5]0\d|418|429")
 _NEAR_DATE = re.compile(r"\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d\d")
@@ -1033,6 +1040,7 @@ _INVITE = re.compile(
     r"(?:t\.me/(?:joinchat/|\+)|telegram\.me/(?:joinchat/|\+)|discord(?:app)?\.(?:gg|com/invite)/|chat\.whatsapp\.com/|/(?:invite|invites|invitation|join|joinchat|reset|magic|confirm|verify|activate|share|s|unsubscribe|password-reset|reset-password|set-password|login|einladung|shared)/|zoom\.us/j/[^\s?]+\?pwd=|vk\.me/join/|viber\.com/|signal\.group/|line\.me/ti/g/|teams\.microsoft\.com/l/meetup-join|webhooks/|hooks\.slack\.com/services/)[\w\-+=%/.#]{5,}",
     re.IGNORECASE,
 )
+_FILE = re.compile(r"\.(?:cpp|cc|c|h|hpp|js|jsm|json|ts|tsx|py|rs|go|zig|java|kt|xul|xml|idl|mm|md|txt|html?|css|apk|exe|tar|gz|zip|png|jpe?g|gif|svg|pdf)$", re.IGNORECASE)
 _ALWAYS_INVITE = re.compile(r"joinchat|/\+|discord|whatsapp|signal|hook|pwd=|vk\.me", re.IGNORECASE)
 _PLAIN_SLUG = re.compile(r"[a-z]+(?:[-_][a-z]+)*|\d+", re.IGNORECASE)
 
@@ -1076,8 +1084,10 @@ class ChatSecretUrlRecognizer(ChatRecognizer):
             is_drawn = len(slug) >= 6 and not _PLAIN_SLUG.fullmatch(slug) and re.search(r"\d|[a-z][A-Z]", slug)
             if is_drawn or _ALWAYS_INVITE.search(invite[0]):
                 return "url.invite"
-        path = url.split("?", 1)[0]
+        path = url.split("?", 1)[0].split("#", 1)[0]
         for part in path.split("/")[3:]:
+            if "%20" in part or _FILE.search(part):
+                continue
             if len(part) >= 20 and looks_random(part):
                 return "url.random"
             if len(part) >= 32 and re.fullmatch(r"[0-9a-f-]+", part) and "-" not in part:
