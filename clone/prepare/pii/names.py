@@ -3061,6 +3061,15 @@ def is_surname_form(word: str) -> bool:
     return bool(parses) and "Surn" in parses[0].tag
 
 
+@lru_cache(maxsize=16384)
+def is_plain_word(word: str) -> bool:
+    """Return whether a Russian word is in the dictionary and never a name there."""
+    analyser = _morphology()
+    if not word.isalpha() or not analyser.word_is_known(word.lower()):
+        return False
+    return not any(tag in parse.tag for parse in analyser.parse(word.lower()) for tag in ("Name", "Surn", "Patr"))
+
+
 @lru_cache(maxsize=65536)
 def describe(word: str) -> NameForm | None:
     """Return what the first-name lists know of a written word."""

@@ -715,7 +715,9 @@ _SECRET_WORD = re.compile(r"(?:кодов|контрольн|секретн|та
 _WORD_LAST = re.compile(r"(?: (?:в|для|у|від|от) [^\W\d_]+)?\s*[:\-–—«\"]?\s*([^\W\d_]{6,24})[»\"]?\s*$")
 _FIRST_LINE = re.compile(r"\s*([^\s«»“”<>]{6,24})\s*\n")
 _TOLD_LAST = re.compile(r"[^\n:?]{0,28}([:?])[ \n]+([a-z]{6,24})\s*$")
-_TALK = re.compile(r"zapomn|dimentic|verges|forg|oubli|olvid|esquec|unut|cambi|chang|expir|requir|not|never|nothing|what")
+_TALK = re.compile(
+    r"zapomn|dimentic|verges|forg|oubli|olvid|esquec|unut|cambi|chang|expir|requir|not|never|nothing|what"
+)
 _NEW_LINE = re.compile(r"\n\W*(?:it'?s|its|это|es|c'est|é|ist|to|là|è|це)?\W*$", re.IGNORECASE)
 _TAG = re.compile(r"[\s:=\-]*\[[A-Z_]{3,}\]")
 _PAIR = re.compile(r"\s*[/|:]\s*([^\s«»“”<>]+)")
@@ -900,7 +902,10 @@ _ENTRANCE = re.compile(
     r"(?<![^\W_])(?:immeuble|entr[ée]e|porte|hall|portail|portone|cancello|puerta|portal|port[aã]o|building|entrance|haust[üu]r|tür|brama|drzwi|kapı|подъезд\w*|під'їзд\w*|домофон\w*|калитк\w*|хвіртк\w*)(?![^\W_])"
     r"[^\d\n]{0,16}?(?<!\w)(\d{2,4}[A-ZА-ЯІЇЄ]\d{1,4}|[A-ZА-Я]\d{4}|\d{4}[A-ZА-ЯІЇЄ])(?!\w)"
 )
-_SENT_ME = re.compile(r"(?<!\w)(?:sent|texted|emailed|messaged|gave) me (?:a |the |this )?(\d{6}|\d{3}[ \-]\d{3})(?![\w.,:/\-])", re.IGNORECASE)
+_SENT_ME = re.compile(
+    r"(?<!\w)(?:sent|texted|emailed|messaged|gave) me (?:a |the |this )?(\d{6}|\d{3}[ \-]\d{3})(?![\w.,:/\-])",
+    re.IGNORECASE,
+)
 _SENT_CODE = re.compile(r"(?<![\w\-])G-\d{6}(?![\w\-])")  # Google's
 _STATUS = re.compile(r"[1-5]0\d|418|429")
 _NEAR_DATE = re.compile(r"\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d\d")
@@ -1040,7 +1045,10 @@ _INVITE = re.compile(
     r"(?:t\.me/(?:joinchat/|\+)|telegram\.me/(?:joinchat/|\+)|discord(?:app)?\.(?:gg|com/invite)/|chat\.whatsapp\.com/|/(?:invite|invites|invitation|join|joinchat|reset|magic|confirm|verify|activate|share|s|unsubscribe|password-reset|reset-password|set-password|login|einladung|shared)/|zoom\.us/j/[^\s?]+\?pwd=|vk\.me/join/|viber\.com/|signal\.group/|line\.me/ti/g/|teams\.microsoft\.com/l/meetup-join|webhooks/|hooks\.slack\.com/services/)[\w\-+=%/.#]{5,}",
     re.IGNORECASE,
 )
-_FILE = re.compile(r"\.(?:cpp|cc|c|h|hpp|js|jsm|json|ts|tsx|py|rs|go|zig|java|kt|xul|xml|idl|mm|md|txt|html?|css|apk|exe|tar|gz|zip|png|jpe?g|gif|svg|pdf)$", re.IGNORECASE)
+_FILE = re.compile(
+    r"\.(?:cpp|cc|c|h|hpp|js|jsm|json|ts|tsx|py|rs|go|zig|java|kt|xul|xml|idl|mm|md|txt|html?|css|apk|exe|tar|gz|zip|png|jpe?g|gif|svg|pdf)$",
+    re.IGNORECASE,
+)
 _ALWAYS_INVITE = re.compile(r"joinchat|/\+|discord|whatsapp|signal|hook|pwd=|vk\.me", re.IGNORECASE)
 _PLAIN_SLUG = re.compile(r"[a-z]+(?:[-_][a-z]+)*|\d+", re.IGNORECASE)
 
