@@ -531,6 +531,8 @@ class ChatPasswordRecognizer(ChatRecognizer):
             hit = self._after(norm, keyword, stop)
             if hit is None:
                 hit = self._before(norm, keywords[i - 1].end() if i else 0, keyword)
+            if hit is None and not _WEAK_PASSWORD.fullmatch(keyword[0]):
+                hit = self._foreign(norm, keywords[i - 1].end() if i else 0, keyword, stop)
             if hit is not None:
                 found = True
                 yield hit
@@ -543,6 +545,13 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     # user / password
                     token, start = _clean(pair[1], pair.start(1))
                     yield Hit(start, start + len(token), Entity.PASSWORD, 0.7, "password.pair")
+        if not found and keywords:
+            for pattern in (_ANNOUNCED_AFTER, _CASED):
+                plain = pattern.search(norm)
+                if plain and self._is_chosen(plain[1]):
+                    found = True
+                    yield Hit(plain.start(1), plain.end(1), Entity.PASSWORD, 0.6, "password.plain")
+                    break
         if not found:
             network = _NETWORK_KEYWORD.search(norm)
             if network or keywords:
@@ -660,6 +669,22 @@ class ChatPasswordRecognizer(ChatRecognizer):
         value, token, start = best
         return Hit(start, start + len(token), Entity.PASSWORD, min(0.95, 0.5 + value * 0.15), "password.keyword")
 
+    def _foreign(self, norm: str, floor: int, keyword: re.Match[str], stop: int) -> Hit | None:
+        """Return the Latin word beside the keyword of a message in another script: no service, no device."""
+        if not _OTHER_SCRIPT.search(norm):
+            return None
+        after = [(m[0], m.start()) for m in _LATIN_WORD.finditer(norm, keyword.end(), min(stop, keyword.end() + 40))]
+        before = [(m[0], m.start()) for m in _LATIN_WORD.finditer(norm, max(floor, keyword.start() - 30), keyword.start())]
+        for word, start in (*after, *reversed(before)):
+            if self._is_chosen(word):
+                return Hit(start, start + len(word), Entity.PASSWORD, 0.6, "password.foreign")
+        return None
+
+    @staticmethod
+    def _is_chosen(word: str) -> bool:
+        low = word.lower()
+        return not (low in _NOT_A_VALUE or low in _FILLER or low in _PLAIN_ANSWERS or low in _PRODUCTS or _TALK.match(low))
+
     @staticmethod
     def _is_told(told: re.Match[str], *, is_weak: bool) -> bool:
         """Return whether the one word after a colon or a question mark is the value, not talk about it."""
@@ -713,6 +738,20 @@ _WORDS = re.compile(r"[\s:=\-–\"'«]*((?:[a-z]{3,12}[ \-]){2,6}[a-z]{3,12})[\"
 _PAIR_ALONE = re.compile(r"(?<!\S)([\w.@\-]{3,40})\s*[/|]\s*(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)([^\s/|]{6,32})(?!\S)")
 _SECRET_WORD = re.compile(r"(?:кодов|контрольн|секретн|таємн)\w+", re.IGNORECASE)
 _WORD_LAST = re.compile(r"(?: (?:в|для|у|від|от) [^\W\d_]+)?\s*[:\-–—«\"]?\s*([^\W\d_]{6,24})[»\"]?\s*$")
+_OTHER_SCRIPT = re.compile(r"[\u0400-\u052f\u3400-\u9fff]")
+_LATIN_WORD = re.compile(r"(?<![\w@./:+\-])[A-Za-z]{6,24}(?![\w@/+\-]|\.\w)")
+_ANNOUNCED_AFTER = re.compile(  # "the word alone" and, in the next line, "that's the password"
+    r"^\s*([a-z]{6,24})\s*\n\W*(?:that'?s|this is|its|it's|das is|это|вот|це|ось|es[ao]? es|c['’]est|è|é|to|bu|là|là là|是)\b"
+)
+_CASED = re.compile(r"(?<!\w)([a-z]{6,24})[,.]? (?:all|in) (?:lower ?case|caps|small)", re.IGNORECASE)
+_PRODUCTS = frozenset(
+    """google netflix instagram telegram windows android iphone samsung xiaomi huawei macbook spotify youtube discord
+    yandex whatsapp github gitlab router keepass keepassxc bitwarden lastpass chrome firefox safari ubuntu server
+    aliexpress amazon paypal twitch twitter tiktok facebook notebook laptop office outlook default wordpress teamviewer
+    anydesk microsoft playstation nintendo sberbank tinkoff wildberries airbnb booking linkedin pinterest snapchat
+    dropbox icloud hotmail rambler protonmail gosuslugi mysql postgres postgresql docker jenkins grafana remote desktop
+    login signin username account security network private public backup restore update upgrade""".split()
+)
 _FIRST_LINE = re.compile(r"\s*([^\s«»“”<>]{6,24})\s*\n")
 _TOLD_LAST = re.compile(r"[^\n:?]{0,28}([:?])[ \n]+([a-z]{6,24})\s*$")
 _TALK = re.compile(
