@@ -56,7 +56,7 @@ _WAKE: dict[int, str] = {
         hasło hasła haslo hasla hasłem hasle haslem
         khẩu khau mk matkhau mkhau pss
         контрасе* changed share поменя* сменил* cambié cambie changé geänd* mudei cambiat* zmieni* değiş* secret secrets секрет* master contra admin netflix disney spotify hulu hbo нетфли* кинопо* спотиф* стим steam icloud okko prime lowercase uppercase capital caps заглав* букв буквы буква буквой гасло впн vpn госуслуг*
-        parol parolya parolem паролі пороль паролъ кодов* секрет* ключев* таємн* мереж* network encrypt* memorable decrypt netzw* losun* codew* geheim* logind* anmeld* startpasswort masterpass* masterkenn* passwör* einmal* bildsc* entsp* passw paswword contrs* frase palabra secreta phrase chiave chave rede rete kablos* gizli anahtarı şifrey* hasełk* hasełem klucz tajne pas mkhau 
+        parol parolya parolem паролі пороль паролъ кодов* секрет* ключев* таємн* мереж* network encrypt* memorable decrypt netzw* losun* codew* geheim* logind* anmeld* startpasswort masterpass* masterkenn* passwör* einmal* bildsc* entsp* passw paswword contrs* frase palabra secreta phrase chiave chave rede rete kablos* gizli anahtarı şifrey* hasełk* hasełem klucz tajne pas mkhau
         """,
     Wake.CODE: """
         код коды кода коду кодом кодик пин пинк* пинкод* пинкода cvv cvc cvv2 cvc2 цвв цвц домофон* сигнал* сейф* text combo combin* atm банкома* bankomat подтвер* смс смск* эсэмэс*
