@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,12 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from clone.errors import DataError, LoginError, MissingExtra
+from clone.errors import DataError, MissingExtra
 from clone.workspace import Workspace, make_private_folder
 
 if TYPE_CHECKING:
     from clone.archive import Archive
-    from clone.collect.telegram.connection import Application, OnWait
+    from clone.collect.telegram.connection import OnWait
     from clone.collect.telegram.dialogs import Scope
     from clone.collect.telegram.live import DialogReport, ListedDialog, LiveReport, OnProgress, Step
     from clone.collect.telegram.login import Login
@@ -77,21 +76,14 @@ def run_live(
     if importlib.util.find_spec("telethon") is None:
         raise MissingExtra("telethon", "telegram")
     from clone.archive import Archive
+    from clone.cli.telegram import make_login
     from clone.collect.telegram.dialogs import Scope
     from clone.collect.telegram.live import explain
-    from clone.collect.telegram.login import Login, locked
+    from clone.collect.telegram.login import locked
 
     make_private_folder(workspace.raw).chmod(0o700)
     scope = Scope(saved, only, skip)
-    login = Login(
-        workspace.telegram,
-        application=_application(),
-        session=os.environ.get("CLONE_TELEGRAM_SESSION") or None,
-        person=_Terminal() if _is_terminal() else None,
-        proxy=proxy,
-        use_qr=use_qr,
-        is_anew=is_login,
-    )
+    login = make_login(workspace, proxy, use_qr=use_qr, is_anew=is_login)
     with locked(workspace.telegram):
         passphrase = encrypt(workspace) if is_encrypt else None
         with Archive.create(workspace.archive, passphrase) as archive, _screen() as (on_progress, on_wait):
@@ -143,88 +135,22 @@ async def _talk(
         raise
 
 
-def _is_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def _application() -> Application | None:
-    from clone.collect.telegram.login import make_application
-
-    api_id, api_hash = (os.environ.get(f"CLONE_TELEGRAM_API_{name}") for name in ("ID", "HASH"))
-    if not api_id and not api_hash:
-        return None
-    try:
-        return make_application(api_id, api_hash or "")
-    except ValueError:
-        raise LoginError(
-            "CLONE_TELEGRAM_API_ID and CLONE_TELEGRAM_API_HASH are not what my.telegram.org gives.",
-            "Set both: a number, and 32 letters and digits.",
-        ) from None
-
-
 def encrypt(workspace: Workspace) -> str:
     """Ask for the passphrase of a new archive, or encrypt the one there is; return the passphrase."""
     from clone.archive import Archive, is_encrypted
     from clone.cli.show import say
+    from clone.cli.telegram import is_terminal, prompt
 
     passphrase = os.environ.get("CLONE_PASSPHRASE")
     if not passphrase:
-        if not _is_terminal():
+        if not is_terminal():
             raise DataError("--encrypt needs a passphrase, and nobody is there to be asked.", "Set CLONE_PASSPHRASE.")
-        passphrase = _prompt("New passphrase", hide_input=True, confirmation_prompt=True)
+        passphrase = prompt("New passphrase", hide_input=True, confirmation_prompt=True)
     path = workspace.archive
     if path.exists() and path.stat().st_size and not is_encrypted(path):
         Archive.encrypt(path, passphrase)
         say("The archive is encrypted. What stood on the disk before may still be found there by an expert.")
     return passphrase
-
-
-def _prompt(text: str, **more: Any) -> str:
-    """Ask on stderr. Ctrl-C is what it is everywhere else."""
-    try:
-        return str(click.prompt(text, err=True, **more))
-    except click.Abort:
-        raise KeyboardInterrupt from None
-
-
-class _Terminal:
-    """The person at the terminal, asked on stderr so that stdout can be piped."""
-
-    def application(self) -> Application:
-        from clone.collect.telegram.login import make_application
-
-        self.tell("Telegram wants an application of your own: https://my.telegram.org/apps")
-        while True:
-            api_id = _prompt("api_id")
-            api_hash = _prompt("api_hash", hide_input=True)
-            try:
-                return make_application(api_id, api_hash)
-            except ValueError:
-                self.tell("The api_id is a number; the api_hash is 32 letters and digits.")
-
-    def phone(self) -> str:
-        question = "Phone number, as +4915112345678 (empty: log in by QR code)"
-        return _prompt(question, default="", show_default=False).strip()
-
-    def code(self, where: str) -> str:
-        return _prompt(f"Code that Telegram sent to {where}")
-
-    def password(self, hint: str) -> str:
-        shown = f" (hint: {hint})" if hint else ""
-        return _prompt(f"Password of two-step verification{shown}", hide_input=True)
-
-    def show_qr(self, url: str) -> None:
-        try:
-            import segno
-        except ImportError:
-            raise MissingExtra("segno", "telegram") from None
-        self.tell("In Telegram on your phone: Settings, Devices, Link Desktop Device. Scan this:")
-        segno.make(url, error="l").terminal(out=sys.stderr, border=2, compact=True)
-
-    def tell(self, text: str) -> None:
-        from clone.cli.show import say
-
-        say(text)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from clone.finetune.devices import (
     open_shards,
 )
 from clone.finetune.examples import check_foreign, check_prepared
-from clone.finetune.frozen import quantise
+from clone.finetune.frozen import check_fp8
 from clone.finetune.packed import PackedModel, head_chunk
 from clone.finetune.plot import write_plots
 from clone.finetune.schedule import default_peak, default_step_tokens
@@ -94,6 +94,7 @@ class _Ready:
     device: str
     base: BaseFolder
     data_sha256: str
+    contacts: tuple[str, ...] | None  # pseudonyms in the examples, None for a stranger's file
     train: Sequences
     validation: Sequences
     plan: Plan
@@ -187,6 +188,7 @@ def finetune(
         device=device_name(ready.device, fabric.world_size),
         peak_memory_gb=round(memory_gb(fabric.device), 3),
         versions=versions(),
+        contacts=ready.contacts,
     )
     if fabric.is_global_zero:
         write_card(run, card)
@@ -324,7 +326,9 @@ def _get_ready(
     plan = make_plan(settings, base.shape, sequences, device)
     facts = {"the recipe": settings.model_dump(mode="json"), "the base": base.sha256, "the data": prepared.sha256}
     check_alike(fabric, {**facts, "the strategy": is_sharded(fabric), "the steps": plan})
-    return _Ready(settings, fabric, device, base, prepared.sha256, sequences, held_out, plan)
+    contacts = prepared.manifest.get("contacts")
+    known = None if contacts is None else tuple(str(name) for name in contacts)
+    return _Ready(settings, fabric, device, base, prepared.sha256, known, sequences, held_out, plan)
 
 
 def _unseen(what: str, done: int, total: int | None) -> None:
@@ -337,16 +341,17 @@ def _unheard(text: str) -> None:
 
 def open_packed(settings: FinetuneRecipe, base: BaseFolder, fabric: Fabric) -> PackedModel:
     """Return the base on the device with a fresh adapter, ready for packed rows."""
-    device = fabric.device.type
+    device = fabric.device
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-    if settings.precision == "auto" and device == "cuda":
+    if settings.precision == "auto" and device.type == "cuda":
         dtype = torch.bfloat16
+    if settings.frozen == "fp8":
+        check_fp8(device)
     if is_sharded(fabric):
         model = open_shards(fabric, base, dtype)
     else:
-        model = open_model(base.path, device=fabric.device, dtype=dtype, is_head_tied=base.is_head_tied)
-    if settings.frozen != "same":
-        quantise(model, settings.frozen)
+        # Mapped from the file, and moved to the device block by block: a card need not hold the base in full width.
+        model = open_model(base.path, is_head_tied=base.is_head_tied)
     add_adapter(
         model,
         targets=list(settings.lora_targets),
@@ -355,12 +360,19 @@ def open_packed(settings: FinetuneRecipe, base: BaseFolder, fabric: Fabric) -> P
         dropout=settings.lora_dropout,
         seed=settings.seed,
     )
-    compiles = device == "cuda" if settings.compile is None else settings.compile
-    if not is_sharded(fabric):
-        return PackedModel(model, checkpointing=settings.checkpointing, compiles=compiles)
-    packed = PackedModel(model, checkpointing=settings.checkpointing, pads=compiles)
-    join_blocks(fabric, packed, compiles)
-    return packed
+    compiles = device.type == "cuda" if settings.compile is None else settings.compile
+    if is_sharded(fabric):
+        packed = PackedModel(model, checkpointing=settings.checkpointing, fuses=False, pads=compiles)
+        join_blocks(fabric, packed, compiles)
+        return packed
+    return PackedModel(
+        model,
+        device=device,
+        dtype=dtype,
+        frozen=settings.frozen,
+        checkpointing=settings.checkpointing,
+        compiles=compiles,
+    )
 
 
 def activation_bytes(shape: Shape, checkpointing: bool) -> float:

@@ -263,7 +263,7 @@ def test_a_full_disk_stops_cleanly_and_the_next_run_goes_on(
 
     def connect_small(path: Path, passphrase: str | None) -> sqlite3.Connection:
         connection = connect(path, passphrase)
-        connection.execute("PRAGMA max_page_count = 700")  # SQLite answers as it does when the disk is full
+        connection.execute("PRAGMA max_page_count = 350")  # SQLite answers as it does when the disk is full
         return connection
 
     with monkeypatch.context() as patch:

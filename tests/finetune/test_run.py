@@ -269,6 +269,15 @@ def test_a_run_of_a_newer_clone_is_refused(here: Workspace) -> None:
         read_card(report.run)
 
 
+def test_a_card_says_who_is_in_the_examples_and_older_cards_do_without(here: Workspace) -> None:
+    report = run(here, max_steps=1)
+    assert read_card(report.run).contacts == ["alex"]
+    card = json.loads((report.run / "run.json").read_text())
+    del card["contacts"]
+    (report.run / "run.json").write_text(json.dumps(card))
+    assert read_card(report.run).contacts is None
+
+
 def test_an_unfinished_run_has_no_card(here: Workspace) -> None:
     stopped(here)
     (folder,) = here.runs("default").iterdir()
