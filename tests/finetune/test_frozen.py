@@ -119,7 +119,7 @@ def test_shards_fit_where_the_whole_does_not() -> None:
 
 
 def test_auto_says_when_nothing_fits() -> None:
-    with pytest.raises(HardwareError, match="does not fit a card of 4 GB even in four bits"):
+    with pytest.raises(HardwareError, match="does not fit a card of 4 GB, even in four bits"):
         fit_card(FinetuneRecipe(), falcon(), 4 * 10**9, (8, 6))
 
 
