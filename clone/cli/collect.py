@@ -114,6 +114,8 @@ def _show(report: ImportReport) -> None:
     rows: list[tuple[str, int]] = [("records", report.n_read), ("new messages", report.n_new)]
     if report.n_known:
         rows.append(("already known", report.n_known))
+    if report.n_edited:
+        rows.append(("edited since", report.n_edited))
     rows += [(f"left out: {reason}", n) for reason, n in report.skipped.items()]
     if report.n_bad:
         rows.append(("unreadable", report.n_bad))
