@@ -121,7 +121,8 @@ def _show(report: ImportReport) -> None:
         rows.append(("unreadable", report.n_bad))
     if report.n_repaired:
         rows.append(("repaired", report.n_repaired))
-    show_table(f"{report.file_name}: {report.n_chats:,} chats", ("", "count"), rows)
+    chats = "1 chat" if report.n_chats == 1 else f"{report.n_chats:,} chats"
+    show_table(f"{report.file_name}: {chats}", ("", "count"), rows)
     for name, n in report.cut.items():
         say(
             f"Warning: {name} is cut off after {n:,} records, which were read. Export again to have the rest.", "yellow"

@@ -111,7 +111,7 @@ def test_file_and_live_make_the_same_archive_in_either_order(
     clone: Type, server: FakeTelegram, account: Account, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLONE_TELEGRAM_API_ID", "12345")
-    monkeypatch.setenv("CLONE_TELEGRAM_API_HASH", "0123456789abcdef")
+    monkeypatch.setenv("CLONE_TELEGRAM_API_HASH", "0123456789abcdef0123456789abcdef")
     monkeypatch.setenv("CLONE_TELEGRAM_SESSION", server.session_for(account))
     monkeypatch.setattr(connection, "PATIENT", QUICK)
     dress(account)
