@@ -280,12 +280,45 @@ _HANDLE_STOP = frozenset(
         "id",
     ]
 )
-_PROFILES = (
-    "t.me telegram.me instagram.com instagr.am vk.com vk.ru facebook.com fb.com fb.me twitter.com x.com tiktok.com "
-    "linkedin.com/in github.com youtube.com twitch.tv ok.ru threads.net steamcommunity.com/id reddit.com/u "
-    "reddit.com/user snapchat.com/add soundcloud.com behance.net last.fm/user wa.me pinterest.com gitlab.com zalo.me "
-    "weibo.com medium.com m.me onlyfans.com patreon.com paypal.me cash.app venmo.com"
-).split()
+_PROFILES = [
+    "t.me",
+    "telegram.me",
+    "instagram.com",
+    "instagr.am",
+    "vk.com",
+    "vk.ru",
+    "facebook.com",
+    "fb.com",
+    "fb.me",
+    "twitter.com",
+    "x.com",
+    "tiktok.com",
+    "linkedin.com/in",
+    "github.com",
+    "youtube.com",
+    "twitch.tv",
+    "ok.ru",
+    "threads.net",
+    "steamcommunity.com/id",
+    "reddit.com/u",
+    "reddit.com/user",
+    "snapchat.com/add",
+    "soundcloud.com",
+    "behance.net",
+    "last.fm/user",
+    "wa.me",
+    "pinterest.com",
+    "gitlab.com",
+    "zalo.me",
+    "weibo.com",
+    "medium.com",
+    "m.me",
+    "onlyfans.com",
+    "patreon.com",
+    "paypal.me",
+    "cash.app",
+    "venmo.com",
+]
 _PROFILE = re.compile(
     rf"(?:{'|'.join(map(re.escape, _PROFILES))})/(?:u/)?[@$]?([A-Za-z0-9_.\-]{{3,40}})(?![\w+])", re.IGNORECASE
 )
