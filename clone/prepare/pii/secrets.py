@@ -1074,9 +1074,8 @@ def asks_for(view: View, found: set[Entity]) -> int:
     asks = 0
     if Entity.PASSWORD not in found and (view.matches(PASSWORD_KEYWORD) or _NETWORK_KEYWORD.search(view.norm)):
         asks |= ASKS_PASSWORD
-    if not found & {Entity.PIN, Entity.OTP}:
-        if view.matches(_CODE_KEYWORD) and not _NOT_A_CODE.search(view.norm):
-            asks |= ASKS_CODE
+    if not found & {Entity.PIN, Entity.OTP} and view.matches(_CODE_KEYWORD) and not _NOT_A_CODE.search(view.norm):
+        asks |= ASKS_CODE
     return asks
 
 
