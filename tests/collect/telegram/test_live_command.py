@@ -177,6 +177,9 @@ def test_a_login_at_a_real_terminal(
             os.write(ours, then.encode() + b"\n")
 
     wait_for("api_id:", "12345")
+    wait_for("api_hash:", "not a hash")
+    wait_for("the api_hash is 32 letters and digits")
+    wait_for("api_id:", "12345")
     wait_for("api_hash:", "0123456789abcdef0123456789abcdef")
     wait_for("Phone number", "+" + account.phone)
     wait_for("Code that Telegram sent to your Telegram app:", "00000")
