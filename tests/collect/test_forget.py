@@ -137,5 +137,5 @@ def test_a_name_that_several_have_asks_for_the_id(workspace: Path, clone: Clone)
         "Error: several contacts are called 'Anna Berg'.",
         "Hint: Name one by id:",
         "  telegram:3000003   2 messages",
-        "  telegram:2000002   1 messages",
+        "  telegram:2000002   1 message",
     ]

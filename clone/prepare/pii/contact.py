@@ -10,7 +10,7 @@ import phonenumbers
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
 from clone.prepare.pii.types import Entity
-from clone.prepare.pii.values import likeness
+from clone.prepare.pii.values import is_code, likeness
 from clone.prepare.pii.view import View
 from clone.prepare.pii.words import Wake
 
@@ -226,7 +226,7 @@ class ChatEmailRecognizer(ChatRecognizer):
         return is_host or bool(re.search(r"\.\s*\w{2,}$", raw))
 
 
-_HANDLE = re.compile(r"(?<![\w@./&=+\-])@([A-Za-z_][A-Za-z0-9_.]{2,31}(?:-[A-Za-z0-9]+)*)(?<![.])(?![\w@])(?!\.\w)")
+_HANDLE = re.compile(r"(?<![\w@./&=+\-])@([A-Za-z_][A-Za-z0-9_.]{2,31}(?:-[A-Za-z0-9]+)*)(?<![.])(?![\w@(])(?!\.\w)")
 _HANDLE_STOP = frozenset(
     [
         "all",
@@ -381,12 +381,12 @@ _USER_WORD = re.compile(
     re.IGNORECASE,
 )
 _USER_UNDER = re.compile(
-    r"(?<![^\W_])(?:под(?: ником| именем| логином)?|as|user|als|como|en tant que|z|with|avec|con|com|jako|với|olarak|use|nick|ник|usa|utilise|как|як)\s+@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._][A-Za-z0-9]+)+|[A-Za-z]{3,}\d{1,4}|[A-Za-z0-9]*_[A-Za-z0-9_]+)(?![\w@])",
+    r"(?<![^\W_])(?:под(?: ником| именем| логином)?|as|user|als|como|en tant que|z|with|avec|con|com|jako|với|olarak|use|nick|ник|kick|log(?:ge)? (?:dich )?ein mit|entra con|zaloguj si[ęe]|giriş|đăng nhập|connecte[- ]toi avec|usa|utilise|как|як)\s+@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._][A-Za-z0-9]+)+|[A-Za-z]{3,}\d{1,4}|[A-Za-z0-9]*_[A-Za-z0-9_]*)(?![\w@])",
     re.IGNORECASE,
 )
 _REDDIT = re.compile(r"(?<![\w/])/?u/([A-Za-z0-9_\-]{3,20})(?!\w)")
 _PLATFORM = re.compile(
-    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord|steam|psn|xbox|twitch|tik ?tok|telegram|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
+    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord|steam|psn|xbox|twitch|kick|tik ?tok|telegram|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
     re.IGNORECASE,
 )
 _ODD_NAME = re.compile(r"(?<![\w@./:\-])(?=[\w.\-]*[A-Za-z])(?:[A-Za-z0-9]+(?:[_.\-]+[A-Za-z0-9]+)*_?)(?![\w@/]|\.\w)")
@@ -560,10 +560,14 @@ class ChatUsernameRecognizer(ChatRecognizer):
                     or (view.wake & Wake.CJK and len(value) >= 5)
                 ):
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.7, "username.announced")
-            if _PLATFORM.search(norm):
+            platform = _PLATFORM.search(norm)
+            if platform:
                 for match in _ODD_NAME.finditer(norm):
+                    is_near = match.start() - platform.end() <= 30 and platform.start() - match.end() <= 30
                     if (
                         self._is_odd(match[0])
+                        and (is_near or not is_code(match[0]))
+                        and not re.fullmatch(r"[A-Z\d_]+", match[0])
                         and ("." not in match[0] or len(view.words) <= 8)
                         and match[0].lower() not in _USER_STOP
                         and not _PLATFORM.fullmatch(match[0])

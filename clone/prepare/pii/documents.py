@@ -76,7 +76,7 @@ _DOCUMENTS: tuple[tuple[Entity, str], ...] = (
     (
         Entity.NATIONAL_ID,
         r"снилс|ss#|soc sec|ssn|social(?: security)?(?: number| no)?|soc sec|nino?|ni number|national insurance(?: number| no)?|national id|id (?:card|number|no)|sin(?: number)?|nric|aadhaar|pan|dni|nie|nif|curp|carte d'identité|cni|pièce d'identité|nir|insee|personal-?ausweis\w*|ausweis\w*|pers?o?\.?-?(?:nr|nummer)|perso|id[- ]nummer|c[eé]dula|rut|ci(?= ?\d)|"
-        r"rg|identidade|bilhete de identidade|cart[aã]o de cidad[aã]o|niss|carta d'identit[aà]|c\.?i\.?e?|documento(?: d'identità| de identidad)?|pesel|dow[oó]d(?:u|em)?(?: osobist\w+)?|(?:tc|t\.c\.)(?: ?kimlik)?(?: ?no| numara\w*)?|kimlik(?: no| numara\w*)?|tckn|cccd|cmnd|cmt|căn cước(?: công dân)?|(?:số |mã )?định danh|chứng minh(?: nhân dân| thư)?|dow\. ?os\.?|carta identit[aà]|tcm|"
+        r"rg|identidade|bilhete de identidade|cart[aã]o de cidad[aã]o|niss|carta d'identit[aà]|c\.?i\.?e?|documento(?: d'identità| de identidad)?|pesel\w{0,3}|dow[oó]d(?:u|em)?(?: osobist\w+)?|(?:tc|t\.c\.)(?: ?kimlik)?(?: ?no| numara\w*)?|kimlik(?: no| numara\w*)?|tckn|cccd|cmnd|cmt|căn cước(?: công dân)?|(?:số |mã )?định danh|chứng minh(?: nhân dân| thư)?|dow\. ?os\.?|carta identit[aà]|tcm|"
         r"身份证号?码?|身份證|证件号?|ід-картк\w+|id-картк\w+|посвідк\w+|удостоверен\w+|военник|военн\w+ билет\w*|унзр|свид\w+ о рожден\w+",
     ),
 )
@@ -88,6 +88,10 @@ _DOC_KEYWORD = re.compile(
 )
 _DOC_VALUE = re.compile(
     r"(?<![\w+])(?:[A-Za-zА-ЯІЇЄҐа-яіїєґ]{1,5}[ \-.]{0,2}(?:№ ?)?)?\d(?:[ \-./]{0,2}(?:\d|[А-ЯІЇЄҐA-Z]{2} ?(?=\d{4})|(?:№ ?|номер |number )?(?=\d)|[A-Za-zА-Я](?=[\d \-]|[A-Za-zА-Я]?\d|\b)|[A-Z]{1,3}(?=\d|\b))){4,28}(?![\w])|(?<![\w])(?=(?:[A-Z0-9]*\d){3})[A-Z0-9]{7,20}(?![\w])"
+)
+_IS_MY = re.compile(  # between a number and the name of its document
+    r"[\s,\-–—:]*(?:(?:is|'s|это|це|es|est|c'est|ist|é|è|to|là|questo è|to jest|bu|是|这是)\s+)?(?:(?:my|his|her|the|mum's|мой|моя|мамин\w*|мій|моя|mi|mon|ma|sa|mein[e]?|il|il mio|mio|o meu|meu|mój|moja|của \w+|我的?)\s*)?",
+    re.IGNORECASE,
 )
 _MIXED = re.compile(r"(?<![\w.\-/])(?=[A-Z]*\d)(?=[0-9]*[A-Z])[A-Z0-9]{9,12}(?![\w])")
 _DOC_STOP = re.compile(
@@ -115,7 +119,8 @@ class ChatDocumentRecognizer(ChatRecognizer):
                 yield Hit(match.start(), match.end(), _SHAPE_ENTITY[name], 0.75, f"document.{name}")
         for match in _CHECKED_11.finditer(norm) if view.n_digits >= 11 else ():
             digits = match[0]
-            if digits[0] not in "78" and (
+            is_named = bool(view.wake & Wake.DOCUMENT)
+            if (is_named or digits[0] not in "78") and (
                 (pesel_ok(digits) and _is_pesel_date(digits)) or (tckn_ok(digits) and not norm.isascii())
             ):
                 yield Hit(match.start(), match.end(), Entity.NATIONAL_ID, 0.6, "document.checked")
@@ -136,6 +141,10 @@ class ChatDocumentRecognizer(ChatRecognizer):
                 else len(norm)
             )
             entity = _DOCUMENTS[int((keyword.lastgroup or "d0")[1:])][0]
+            for match in _DOC_VALUE.finditer(norm, max(0, keyword.start() - 40), keyword.start()):
+                n_digits = sum(c.isdigit() for c in match[0])
+                if n_digits >= 6 and _IS_MY.fullmatch(norm, match.end(), keyword.start()):
+                    yield Hit(match.start(), match.end(), entity, 0.75, "document.before")
             for match in _DOC_VALUE.finditer(norm, keyword.end(), stop):
                 if match.start() > keyword.end() + 45:
                     break

@@ -74,8 +74,11 @@ WORD = re.compile(r"\w+")
 _DIGITS = re.compile(r"\d[^\w\n]{0,3}\d[^\w\n]{0,3}\d")
 _DIGIT = re.compile(r"\d")
 _LONG = re.compile(r"[A-Za-z0-9_\-+/=]{20}")
+# "Lindenweg 7", looked for from the space before the number: there are fewer of those than of letters
+_STREET_ENDS = r"str|str\.|strasse|straße|weg|platz|gasse|allee|damm|ufer|ring|markt|hof|graben|berg|steig|chaussee"
 _GERMAN_STREET = re.compile(
-    r"(?:str\.?|stra(?:ss|ß)e|weg|platz|gasse|allee|damm|ufer|ring|markt|hof|graben|berg|steig|chaussee) \d|(?<!\w)(?:[cp]/|[crv]\.|cl) ?\w|\d\w?, ?\d{4,5} \w{3}"
+    rf" (?=\d)(?:{'|'.join(f'(?<={end} )' for end in _STREET_ENDS.split('|'))})"
+    r"|(?<!\w)(?:[cp]/|[crv]\.|cl) ?\w|\d\w?, ?\d{4,5} \w{3}"
 )
 _CJK = re.compile(r"[\u3400-\u9fff]")
 _EXOTIC = re.compile(r"[\u3400-\u9fffà-öø-ÿā-ſơưạ-ỹ]")
