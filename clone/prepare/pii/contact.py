@@ -374,7 +374,7 @@ _PROFILE_STOP = frozenset(
     ]
 )
 _USER_WORD = re.compile(
-    r"(?:微信号?|微博|用户名|抖音号?|小红书|昵称|账号|(?<![^\W_])(?:ник\w{0,4}|никнейм\w*|логин\w*|юзер\w*|venmo|cash ?app|screen ?name|ign|(?:benutzer)?kennung|nik|profil|konto|compte|takma ad\w?|rumuz|follow(?: me)?|userid|инст[аеуы]?\w{0,6}|тг\w?|телег[аеуи]\w*|телеграм\w?|дискорд\w?|скайп\w?|стим\w?|тви[чт]\w*|тикток\w?|аккаунт\w?|акк|вк|нік\w*|логін\w*|профил\w+|"
+    r"(?:微信号?|微博|用户名|抖音号?|小红书|昵称|账号|(?<![^\W_])(?:ник\w{0,4}|никнейм\w*|логин\w*|юзер\w*|інст\w{0,6}|тікток\w?|стім\w?|твіч\w?|діскорд\w?|fb|tk|acc|venmo|cash ?app|screen ?name|ign|(?:benutzer)?kennung|nik|profil|konto|compte|takma ad\w?|rumuz|follow(?: me)?|userid|инст[аеуы]?\w{0,6}|тг\w?|телег[аеуи]\w*|телеграм\w?|дискорд\w?|скайп\w?|стим\w?|тви[чт]\w*|тикток\w?|аккаунт\w?|акк|вк|нік\w*|логін\w*|профил\w+|"
     r"nick(?:name)?|user ?name|user(?:id)?|handle|ig|insta|instagram|tg|telegram|discord|snap(?:chat)?|skype|steam|twitch|tik ?tok|twitter|reddit|gamertag|psn|xbox(?: live)?|login|log in|logs in|kik|wechat|qq|gamer tag|account|epic|riot(?: id)?|roblox|"
     r"usuario|utilisateur|pseudo|identifiant|benutzer(?:name)?|nutzername|utente|nome utente|usu[aá]rio|utilizador|użytkownik\w*|nazwa użytkownika|kullan[ıi]c[ıi](?: ad[ıi]\w*)?|tên đăng nhập|tên tài khoản|tên người dùng|zalo|ID)(?![^\W_])"
     r")(?:\s*(?:id|name|tag|号))?(?P<gap>[\s:=\-–—'\"«“(>是：]{1,4}(?:(?:у меня|мой|моя|есть|под|это|is|as|my|me|its|it's|called|mi|es|mon|c'est|est|mein|ist|meu|minha|é|mio|è|mój|to|là|của|mình|tôi|benim|add|on|в инсте|в тг|в телеге|=|:)[\s:]{1,3}){0,3})@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._\-#]?[A-Za-z0-9_]+)*)",
@@ -384,9 +384,12 @@ _USER_UNDER = re.compile(
     r"(?<![^\W_])(?:под(?: ником| именем| логином)?|as|user|als|como|en tant que|z|with|avec|con|com|jako|với|olarak|use|nick|ник|kick|log(?:ge)? (?:dich )?ein mit|entra con|zaloguj si[ęe]|giriş|đăng nhập|connecte[- ]toi avec|usa|utilise|как|як)\s+@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._][A-Za-z0-9]+)+|[A-Za-z]{3,}\d{1,4}|[A-Za-z0-9]*_[A-Za-z0-9_]*)(?![\w@])",
     re.IGNORECASE,
 )
+_CAMEL_NAME = re.compile(  # a made-up name, no brand
+    r"(?!(?:TikTok|YouTube|PayPal|WhatsApp|LinkedIn|FaceTime|OnlyFans|CashApp|JavaScript|TypeScript|PlayStation|GitHub|GitLab|MacBook|AirPods)$)(?:[A-Z][a-z]{2,}){2,4}"
+)
 _REDDIT = re.compile(r"(?<![\w/])/?u/([A-Za-z0-9_\-]{3,20})(?!\w)")
 _PLATFORM = re.compile(
-    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord|steam|psn|xbox|twitch|kick|tik ?tok|telegram|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
+    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord|steam|psn|xbox|twitch|kick|tik ?tok|telegram|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|інст\w{0,6}|тікток\w?|стім\w?|твіч\w?|діскорд\w?|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
     re.IGNORECASE,
 )
 _ODD_NAME = re.compile(r"(?<![\w@./:\-])(?=[\w.\-]*[A-Za-z])(?:[A-Za-z0-9]+(?:[_.\-]+[A-Za-z0-9]+)*_?)(?![\w@/]|\.\w)")
@@ -544,7 +547,7 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 value = match["value"]
                 if value.lower() in _USER_STOP or norm.startswith(("@", "://", "/"), match.end()) or len(value) < 3:
                     continue
-                is_odd = bool(re.search(r"[\d_.#]|[a-z][A-Z]", value))
+                is_odd = bool(re.search(r"[\d_.#]|[a-z][A-Z]", value)) or ("-" in value and len(view.words) <= 6)
                 is_foreign = not value.isupper() and view.has_cyrillic
                 is_colon = any(c in match["gap"] for c in ":=：")
                 has_password = re.match(
@@ -564,8 +567,9 @@ class ChatUsernameRecognizer(ChatRecognizer):
             if platform:
                 for match in _ODD_NAME.finditer(norm):
                     is_near = match.start() - platform.end() <= 30 and platform.start() - match.end() <= 30
+                    is_camel = len(view.words) <= 8 and _CAMEL_NAME.fullmatch(match[0])
                     if (
-                        self._is_odd(match[0])
+                        (self._is_odd(match[0]) or is_camel)
                         and (is_near or not is_code(match[0]))
                         and not re.fullmatch(r"[A-Z\d_]+", match[0])
                         and ("." not in match[0] or len(view.words) <= 8)

@@ -531,6 +531,8 @@ class ChatPasswordRecognizer(ChatRecognizer):
             hit = self._after(norm, keyword, stop)
             if hit is None:
                 hit = self._before(norm, keywords[i - 1].end() if i else 0, keyword)
+            if hit is None and not _WEAK_PASSWORD.fullmatch(keyword[0]):
+                hit = self._foreign(norm, keywords[i - 1].end() if i else 0, keyword, stop)
             if hit is not None:
                 found = True
                 yield hit
@@ -543,6 +545,18 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     # user / password
                     token, start = _clean(pair[1], pair.start(1))
                     yield Hit(start, start + len(token), Entity.PASSWORD, 0.7, "password.pair")
+        if not found:
+            key = _NETWORK_KEY.search(norm)
+            if key and any(map(str.isdigit, key[1])):
+                found = True
+                yield Hit(key.start(1), key.end(1), Entity.PASSWORD, 0.7, "password.network-key")
+        if not found and keywords:
+            for pattern in (_ANNOUNCED_AFTER, _CASED):
+                plain = pattern.search(norm)
+                if plain and self._is_chosen(plain[1]):
+                    found = True
+                    yield Hit(plain.start(1), plain.end(1), Entity.PASSWORD, 0.6, "password.plain")
+                    break
         if not found:
             network = _NETWORK_KEYWORD.search(norm)
             if network or keywords:
@@ -662,6 +676,26 @@ class ChatPasswordRecognizer(ChatRecognizer):
         value, token, start = best
         return Hit(start, start + len(token), Entity.PASSWORD, min(0.95, 0.5 + value * 0.15), "password.keyword")
 
+    def _foreign(self, norm: str, floor: int, keyword: re.Match[str], stop: int) -> Hit | None:
+        """Return the Latin word beside the keyword of a message in another script: no service, no device."""
+        if not _OTHER_SCRIPT.search(norm):
+            return None
+        after = [(m[0], m.start()) for m in _LATIN_WORD.finditer(norm, keyword.end(), min(stop, keyword.end() + 40))]
+        before = [
+            (m[0], m.start()) for m in _LATIN_WORD.finditer(norm, max(floor, keyword.start() - 30), keyword.start())
+        ]
+        for word, start in (*after, *reversed(before)):
+            if self._is_chosen(word):
+                return Hit(start, start + len(word), Entity.PASSWORD, 0.6, "password.foreign")
+        return None
+
+    @staticmethod
+    def _is_chosen(word: str) -> bool:
+        low = word.lower()
+        return not (
+            low in _NOT_A_VALUE or low in _FILLER or low in _PLAIN_ANSWERS or low in _PRODUCTS or _TALK.match(low)
+        )
+
     @staticmethod
     def _is_told(told: re.Match[str], *, is_weak: bool) -> bool:
         """Return whether the one word after a colon or a question mark is the value, not talk about it."""
@@ -715,6 +749,100 @@ _WORDS = re.compile(r"[\s:=\-–\"'«]*((?:[a-z]{3,12}[ \-]){2,6}[a-z]{3,12})[\"
 _PAIR_ALONE = re.compile(r"(?<!\S)([\w.@\-]{3,40})\s*[/|]\s*(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)([^\s/|]{6,32})(?!\S)")
 _SECRET_WORD = re.compile(r"(?:кодов|контрольн|секретн|таємн)\w+", re.IGNORECASE)
 _WORD_LAST = re.compile(r"(?: (?:в|для|у|від|от) [^\W\d_]+)?\s*[:\-–—«\"]?\s*([^\W\d_]{6,24})[»\"]?\s*$")
+_NETWORK_KEY = re.compile(
+    r"(?<!\w)(?:(?:wlan|wifi|wpa2?|netzwerk)-?\s?(?:schl[üu]ssel|key|kl[iu]cz|kod)|network key|ключ (?:сети|мережі|wifi|wi-fi|вай-?фая)|cl[ée]f? (?:wi-?fi|r[ée]seau)|klucz sieci|chiave (?:wi-?fi|di rete)|clave wpa)[\s:=\-–]{1,4}([A-Za-z0-9\-]{8,63})(?!\w)",
+    re.IGNORECASE,
+)
+_OTHER_SCRIPT = re.compile(r"[\u0400-\u052f\u3400-\u9fff]")
+_LATIN_WORD = re.compile(r"(?<![\w@./:+\-])[A-Za-z]{6,24}(?![\w@/+\-]|\.\w)")
+_ANNOUNCED_AFTER = re.compile(  # "the word alone" and, in the next line, "that's the password"
+    r"^\s*([a-z]{6,24})\s*\n\W*(?:that'?s|this is|its|it's|das is|это|вот|це|ось|es[ao]? es|c['’]est|è|é|to|bu|là|là là|是)\b"
+)
+_CASED = re.compile(r"(?<!\w)([a-z]{6,24})[,.]? (?:all|in) (?:lower ?case|caps|small)", re.IGNORECASE)
+_PRODUCTS = frozenset(
+    [
+        "google",
+        "netflix",
+        "instagram",
+        "telegram",
+        "windows",
+        "android",
+        "iphone",
+        "samsung",
+        "xiaomi",
+        "huawei",
+        "macbook",
+        "spotify",
+        "youtube",
+        "discord",
+        "yandex",
+        "whatsapp",
+        "github",
+        "gitlab",
+        "router",
+        "keepass",
+        "keepassxc",
+        "bitwarden",
+        "lastpass",
+        "chrome",
+        "firefox",
+        "safari",
+        "ubuntu",
+        "server",
+        "aliexpress",
+        "amazon",
+        "paypal",
+        "twitch",
+        "twitter",
+        "tiktok",
+        "facebook",
+        "notebook",
+        "laptop",
+        "office",
+        "outlook",
+        "default",
+        "wordpress",
+        "teamviewer",
+        "anydesk",
+        "microsoft",
+        "playstation",
+        "nintendo",
+        "sberbank",
+        "tinkoff",
+        "wildberries",
+        "airbnb",
+        "booking",
+        "linkedin",
+        "pinterest",
+        "snapchat",
+        "dropbox",
+        "icloud",
+        "hotmail",
+        "rambler",
+        "protonmail",
+        "gosuslugi",
+        "mysql",
+        "postgres",
+        "postgresql",
+        "docker",
+        "jenkins",
+        "grafana",
+        "remote",
+        "desktop",
+        "login",
+        "signin",
+        "username",
+        "account",
+        "security",
+        "network",
+        "private",
+        "public",
+        "backup",
+        "restore",
+        "update",
+        "upgrade",
+    ]
+)
 _FIRST_LINE = re.compile(r"\s*([^\s«»“”<>]{6,24})\s*\n")
 _TOLD_LAST = re.compile(r"[^\n:?]{0,28}([:?])[ \n]+([a-z]{6,24})\s*$")
 _TALK = re.compile(
@@ -818,7 +946,7 @@ class ChatCodeRecognizer(ChatRecognizer):
             yield Hit(lock.start(1), lock.end(1), Entity.PIN, 0.7, "code.lock")
         for match in _SENT_ME.finditer(norm):
             if not _is_counted(norm, match.end()) and not _NOT_A_CODE.search(norm):
-                yield Hit(match.start(1), match.end(1), Entity.OTP, 0.6, "otp.sent")
+                yield Hit(*match.span(match.lastindex or 1), Entity.OTP, 0.6, "otp.sent")
         for match in _HASHED.finditer(norm):
             yield Hit(match.start(), match.end(), Entity.PIN, 0.7, "code.hash")
         for match in _ENTRANCE.finditer(norm):
@@ -885,7 +1013,7 @@ _GATE = re.compile(
     re.IGNORECASE,
 )
 _TO_LOG_IN = re.compile(
-    r"(?<![\w.,:/+\-])(\d{4,8})(?= is your)|(?<![\w.,:/+\-])(\d{4,8})(?= (?:to|for|um|para|per|pour|чтобы|для) (?:log|sign|verify|confirm|connect|iniciar|entrar|accedere|вход|войти|подтв|enter|access))"
+    r"(?<![\w.,:/+\-])(\d{4,8})(?= (?:is your|ist (?:dein|ihr)|es (?:tu|su)|est (?:votre|ton)|è il (?:tuo|suo)|é (?:o )?seu|to twój|là mã|onay)(?!\w))|(?<![\w.,:/+\-])(\d{4,8})(?= (?:to|for|um|para|per|pour|чтобы|для) (?:log|sign|verify|confirm|connect|iniciar|entrar|accedere|вход|войти|подтв|enter|access))"
 )
 _COMBINATION = re.compile(
     r"(?<![^\W_])(?:(?:lock|safe|bike|locker|suitcase)\b[^\d\n]{0,24}|(?:atm|bankomat|банкомат)\s*[:=]\s*)(\d(?:-\d){2,5}|\d\d-\d\d-\d\d|(?<=[:=] )\d{4,6})(?![\w\-])",
@@ -893,10 +1021,10 @@ _COMBINATION = re.compile(
 )
 _LOCK = re.compile(  # what takes a code, with nothing but the code after it
     r"(?<![^\W_])(?:(?:front |back |garage |side )?door|gate|garage|lock(?:er|box)?|(?:bike|combination) lock|phone(?: unlock)?|buzzer|safe|alarm|entrance"
-    r"|tresor|safe|schlie(?:ß|ss)fach|alarm(?:anlage)?|(?:haus|keller|hof|garten|einfahrts?|garagen|wohnungs|hinter)-?(?:t[üu]r|tor)|garage|tor|coffre|cadenas|interphone|portail|portillon|alarme|cofre|interfone|cadeado|fechadura|port[aã]o|celular"
+    r"|(?:keller|fahrrad|zahlen|vorh[äa]nge|b[üu]gel|koffer|garten)-?schloss|tresor|safe|schlie(?:ß|ss)fach|alarm(?:anlage)?|(?:haus|keller|hof|garten|einfahrts?|garagen|wohnungs|hinter)-?(?:t[üu]r|tor)|garage|tor|coffre|cadenas|interphone|portail|portillon|alarme|cofre|interfone|cadeado|fechadura|port[aã]o|celular"
     r"|cancello|cassaforte|lucchetto|citofono|allarme|portone|brama|bramka|domofon|furtka|sejf|k[łl]ódka|klatka|portal|port[oó]n|caja fuerte|candado|alarma|garaje"
     r"|asma kilit|kilit|kapı(?:sı)?|kasa|két|cổng|cửa|điện thoại|шлагбаум|калитк\w|хвіртк\w|ворота|сейф|сигнал[иі]зац[иі]я|чемодан|валіза|замок|кладовка)(?![^\W_])"
-    r"[ :=\-–]{1,3}(?!20[12]\d(?!\d))([*#]?\d{4,6}[*#]?)(?=\s*(?:$|[\n,;.!?)]))",
+    r"[ :=\-–]{1,3}(?!20[12]\d(?!\d))([*#]?\d{4,6}[*#]?|\d\d(?:-\d\d){2}|\d(?:-\d){3,5})(?=\s*(?:$|[\n,;.!?)]))",
     re.IGNORECASE,
 )
 _HASHED = re.compile(r"(?<![\w#*.,/])[*#]?\d{4,8}#(?![\w#])")  # typed on a keypad
@@ -905,7 +1033,8 @@ _ENTRANCE = re.compile(
     r"[^\d\n]{0,16}?(?<!\w)(\d{2,4}[A-ZА-ЯІЇЄ]\d{1,4}|[A-ZА-Я]\d{4}|\d{4}[A-ZА-ЯІЇЄ])(?!\w)"
 )
 _SENT_ME = re.compile(
-    r"(?<!\w)(?:sent|texted|emailed|messaged|gave) me (?:a |the |this )?(\d{6}|\d{3}[ \-]\d{3})(?![\w.,:/\-])",
+    r"(?<!\w)(?:(?:sent|texted|emailed|messaged|gave) me (?:a |the |this )?|(?:6|six|sechs|seis|sei|sześć|шесть|шість|altı)[ \-](?:ziffern|digits?|d[ií]gitos|chiffres|cifre|cyfr|цифр|haneli)\W{1,3})(\d{6}|\d{3}[ \-]\d{3})(?![\w.,:/\-])"
+    r"|(?<![\w.,:/+\-])(\d{6}|\d{3}[ \-]\d{3})(?= (?:per|por|par|via|by|по|через|aus der|from the|w) (?:sms|смс|text|whatsapp)(?!\w))",
     re.IGNORECASE,
 )
 _SENT_CODE = re.compile(r"(?<![\w\-])G-\d{6}(?![\w\-])")  # Google's

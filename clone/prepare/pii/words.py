@@ -69,7 +69,7 @@ _WAKE: dict[int, str] = {
         code-pin пінкод* пін підтв* надіш* введіть
         arrivato arrivata llegó llego llegado reçu recu chegou recebi kam bekommen przyszedł przyszedl geldi gelen wpisz tippe tape digita introduce ворот* калитк* шлагб* чемод* шкафч* замок замке замка двери дверь ввел вводил pini pinim pinin pinimi gate door keypad safe lockbox locker
         google цифры цифр ccv csc csv kpn свв цвц пуш пуша пуше blik digits прийшл* прийшов надіш* надіс* шлагб* хвіртк* сейфу шлюз
-        texted sent garten* hoftor kellertür hoftür authen* combina* kombin* комбін* building entry entrance bike buzzer buzz haustü* torcod* garag* tresor* sperrc* handyc* karten* anmeld* aktivi* schlos* schlüs* fahrrad* zahlen* schlie* prüfn* prüfz* eingan* bildsc* unlock deposit krypto crypto* coffre cadena* interphone caja fuerte cofre interfone cadead* fechad* cancello cancellino cassafo* lucche* citofo* allarme brama bramy domofon furtka furtki sejf sejfu kłódka kłódki asma kapısı két cổng przysz* smskod mtan smstan pushtan chiptan phototan immeuble pincode pincod* doğrul* hane rakam cyfry ziffern zahlen chiffres dígitos digitos cifre c.i. fechadura portão mật điện cửa
+        texted sent sechs tor keller* schlosses garten* hoftor kellertür hoftür authen* combina* kombin* комбін* building entry entrance bike buzzer buzz haustü* torcod* garag* tresor* sperrc* handyc* karten* anmeld* aktivi* schlos* schlüs* fahrrad* zahlen* schlie* prüfn* prüfz* eingan* bildsc* unlock deposit krypto crypto* coffre cadena* interphone caja fuerte cofre interfone cadead* fechad* cancello cancellino cassafo* lucche* citofo* allarme brama bramy domofon furtka furtki sejf sejfu kłódka kłódki asma kapısı két cổng przysz* smskod mtan smstan pushtan chiptan phototan immeuble pincode pincod* doğrul* hane rakam cyfry ziffern zahlen chiffres dígitos digitos cifre c.i. fechadura portão mật điện cửa
         """,
     Wake.DOCUMENT: """
         паспор* серия серии снилс инн огрн огрнип полис* омс дмс водител* права прав ву удостов* загран* свидет* рнокпп іпн ідент* посвід* податк* ід id єдрпоу унзр
@@ -116,7 +116,7 @@ _WAKE: dict[int, str] = {
         ник ники никнейм* логин* юзер* юзерн* инст* инста инсте инсту инстаг* тг телег* телеге телеграм* дискорд* скайп* стим стиме вк твич тикток* аккаунт* акк профил* подпи* нік
         github gitlab linkedin add venmo paypal cashapp insta* nick nickname nickn* user usern* username userna* handle ig insta instag* instagram tg telegram discord snap snapchat skype steam twitch tiktok twitter reddit gamertag psn xbox login id follow telega kik wechat qq
         usuario usuari* utilis* pseudo benutz* nutzer* nutzername
-        kick zaloguj đăng venmo cashapp screen ign epic roblox follow account profil* kennung nik konto takma rumuz compte utente usuário utilizador użytko* nazwa użytkownika kullan* kullanıcı tên
+        інста інсту інсті інстаг* тікток* стім твіч діскорд* fb tk acc búscame buscame kick zaloguj đăng venmo cashapp screen ign epic roblox follow account profil* kennung nik konto takma rumuz compte utente usuário utilizador użytko* nazwa użytkownika kullan* kullanıcı tên
         """,
     Wake.PLATE: """
         номер номера номером номерн* номерз* госном* авто машин* машина тачк* тачка гос номерок авто автом* машиною
