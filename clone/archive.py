@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from clone.errors import DataError, MissingExtra, StageMissing
+from clone.passphrase import ask_passphrase
 from clone.records import Account, Chat, ChatKind, Kind, Message, Person, make_message
 
 SCHEMA_VERSION = 1
@@ -122,11 +123,11 @@ class Archive:
     def create(cls, path: Path, passphrase: str | None = None) -> Archive:
         """Open the archive at `path`, made if missing, readable by its owner alone.
 
-        A new one is encrypted where there is a passphrase (given here or by `ask_passphrase_with`). Raises DataError
+        A new one is encrypted where there is a passphrase (given here or by `clone.passphrase`). Raises DataError
         where there is one and the archive is not encrypted: nobody should believe that it is.
         """
         is_new = not path.exists() or not path.stat().st_size
-        passphrase = passphrase or _ask_passphrase(is_new or not is_encrypted(path))
+        passphrase = passphrase or ask_passphrase(is_new or not is_encrypted(path))
         if passphrase and not is_new and not is_encrypted(path):
             raise DataError(
                 f"there is a passphrase, and {path.name} is not encrypted.",
@@ -147,7 +148,7 @@ class Archive:
         if not path.exists():
             raise StageMissing("nothing has been collected yet.", "clone collect --from result.json")
         if is_encrypted(path):
-            passphrase = passphrase or _ask_passphrase(False)
+            passphrase = passphrase or ask_passphrase(False)
             if not passphrase:
                 raise _no_passphrase_for(path)
         else:
@@ -674,22 +675,6 @@ def is_encrypted(path: Path) -> bool:
 
 _CIPHER_PAGE = 4096  # bytes, of SQLCipher 4
 _PLAIN_PAGE = 8192
-
-
-def ask_passphrase_with(ask: Callable[[bool], str | None]) -> None:
-    """Set how passphrases are come by: `ask(is_new)`, where `is_new` tells that there is no encrypted archive yet.
-
-    The command line does so once, so that every stage opens an encrypted archive without knowing of it.
-    """
-    global _ask_passphrase
-    _ask_passphrase = ask
-
-
-def _no_passphrase(is_new: bool) -> str | None:
-    return None
-
-
-_ask_passphrase: Callable[[bool], str | None] = _no_passphrase
 
 
 def _no_passphrase_for(path: Path) -> DataError:
