@@ -24,6 +24,9 @@ _SHORT_PHONE = re.compile(
     r"(?:тел(?:ефон\w*)?|номер|домашн\w+|городск\w+|звони|набери|phone|call|tel)[^\d\n]{1,16}(\d{1,2}-\d\d-\d\d)(?![\d\-])",
     re.IGNORECASE,
 )
+_PHONE_BEFORE = re.compile(
+    r"(?:тел|phone|номер|cell|call|mobile|telefon|handy|tel|móvil|звони|набери)\w*[ :.\-]{1,3}$", re.IGNORECASE
+)
 _STRAY = re.compile(r" +\d$")
 _NOT_PHONE = re.compile(
     r"(?:order|заказ\w*|track\w*|трек\w*|invoice|parcel|ticket|билет\w*|pedido|commande|bestell\w*|isbn|imei|артикул\w*|serial|s/n|flight|рейс\w*|zamówien\w*|sipariş\w*|đơn hàng|订单\w*|快递|накладн\w*|id|№ ?заказа|ref|reference|номер заказа|замовлення|посилк\w*|inn|инн|огрн|кпп|бик|версия|version|v|build|commit|issue|pr|ean|sku|case|referencia|encomenda|spedizione|ordine|счет|сумм\w+|итого|total|price|цена)[\s:#№.\-]{0,4}(?:no\.?|nr\.?|number|номер|№|#|num|nr)?[\s:#№.]{0,3}$",
@@ -85,7 +88,9 @@ class ChatPhoneRecognizer(ChatRecognizer):
 
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
-        for match in _PHONE.finditer(norm):
+        if view.n_digits < 5:
+            return
+        for match in _PHONE.finditer(norm) if view.n_digits >= 6 else ():
             start, end = match.span()
             while norm[start] in " ":
                 start += 1
@@ -94,7 +99,7 @@ class ChatPhoneRecognizer(ChatRecognizer):
             rule = self._rule(norm, norm[start:end], start, end)
             if rule:
                 yield Hit(start, end, Entity.PHONE_NUMBER, 0.8 if rule != "phone.context" else 0.65, rule)
-        for match in _SHORT_PHONE.finditer(norm):
+        for match in _SHORT_PHONE.finditer(norm) if "-" in norm else ():
             yield Hit(match.start(1), match.end(1), Entity.PHONE_NUMBER, 0.6, "phone.short")
 
     def _rule(self, norm: str, raw: str, start: int, end: int) -> str:
@@ -105,6 +110,8 @@ class ChatPhoneRecognizer(ChatRecognizer):
         if n > 15 or len(set(digits)) < 3 or _DATE.fullmatch(raw.strip()) or _MONEY_AFTER.match(norm, end):
             return ""
         before = norm[max(0, start - 28) : start]
+        if n <= 8 and raw.isdigit() and not _PHONE_BEFORE.search(before):
+            return ""  # most numbers end here: what follows costs more
         if _NOT_PHONE.search(before):
             return ""
         if re.fullmatch(r"\d(?: \d){6,}", raw) and ("123" in digits or "321" in digits):
@@ -142,11 +149,7 @@ class ChatPhoneRecognizer(ChatRecognizer):
             and (
                 re.fullmatch(r"\d{2,4}-\d{2,4}(?:-\d{2,4})*", raw)
                 or re.fullmatch(r"\d{3} \d{4}|\d{3} \d\d \d\d|\d\d \d\d \d\d|\d{4} \d{4}", raw)
-                or re.search(
-                    r"(?:тел|phone|номер|cell|call|mobile|telefon|handy|tel|móvil|звони|набери)\w*[ :.\-]{1,3}$",
-                    before,
-                    re.IGNORECASE,
-                )
+                or _PHONE_BEFORE.search(before)
             )
         ):
             return "phone.context"
@@ -277,9 +280,47 @@ _HANDLE_STOP = frozenset(
         "id",
     ]
 )
+_PROFILES = [
+    "t.me",
+    "telegram.me",
+    "instagram.com",
+    "instagr.am",
+    "vk.com",
+    "vk.ru",
+    "facebook.com",
+    "fb.com",
+    "fb.me",
+    "twitter.com",
+    "x.com",
+    "tiktok.com",
+    "linkedin.com/in",
+    "github.com",
+    "youtube.com",
+    "twitch.tv",
+    "ok.ru",
+    "threads.net",
+    "steamcommunity.com/id",
+    "reddit.com/u",
+    "reddit.com/user",
+    "snapchat.com/add",
+    "soundcloud.com",
+    "behance.net",
+    "last.fm/user",
+    "wa.me",
+    "pinterest.com",
+    "gitlab.com",
+    "zalo.me",
+    "weibo.com",
+    "medium.com",
+    "m.me",
+    "onlyfans.com",
+    "patreon.com",
+    "paypal.me",
+    "cash.app",
+    "venmo.com",
+]
 _PROFILE = re.compile(
-    r"(?:t\.me|telegram\.me|instagram\.com|instagr\.am|vk\.com|vk\.ru|facebook\.com|fb\.com|fb\.me|twitter\.com|x\.com|tiktok\.com|linkedin\.com/in|github\.com|youtube\.com|twitch\.tv|ok\.ru|threads\.net|steamcommunity\.com/id|reddit\.com/u(?:ser)?|snapchat\.com/add|soundcloud\.com|behance\.net|last\.fm/user|wa\.me|pinterest\.com|gitlab\.com|zalo\.me|weibo\.com|medium\.com|m\.me|onlyfans\.com|patreon\.com|paypal\.me|cash\.app|venmo\.com)/(?:u/)?[@$]?([A-Za-z0-9_.\-]{3,40})(?![\w+])",
-    re.IGNORECASE,
+    rf"(?:{'|'.join(map(re.escape, _PROFILES))})/(?:u/)?[@$]?([A-Za-z0-9_.\-]{{3,40}})(?![\w+])", re.IGNORECASE
 )
 _PROFILE_STOP = frozenset(
     [
@@ -496,7 +537,7 @@ class ChatUsernameRecognizer(ChatRecognizer):
                     or (name.islower() and len(name) >= 5 and (match.start() == 0 or norm[match.start() - 1] == " "))
                 ):
                     yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.8, "username.handle")
-        for match in _PROFILE.finditer(norm):
+        for match in _PROFILE.finditer(norm) if any(map(view.low.__contains__, _PROFILES)) else ():
             is_repository = "git" in match[0] and norm.startswith("/", match.end(1))
             if match[1].lower() not in _PROFILE_STOP and not is_repository:
                 end = match.end(1) - (len(match[1]) - len(match[1].rstrip(".-")))
@@ -539,7 +580,7 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 for match in _NAMED_PLAIN.finditer(norm):
                     if match[1].lower() not in _USER_STOP and match[1].lower() not in _PLAIN_AFTER:
                         yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.6, "username.named")
-            for match in _REDDIT.finditer(norm):
+            for match in _REDDIT.finditer(norm) if "u/" in norm else ():
                 yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.8, "username.reddit")
             for match in _USER_UNDER.finditer(norm):
                 value = match["value"]
@@ -616,12 +657,12 @@ class ChatNetworkRecognizer(ChatRecognizer):
 
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
-        for match in _IPV4.finditer(norm):
+        for match in _IPV4.finditer(norm) if norm.count(".") >= 3 else ():
             ip = match[0]
             if ip in _PUBLIC_IPS or ip.startswith(("127.", "0.", "255.")) or _VERSION.search(norm[: match.start()]):
                 continue
             yield Hit(match.start(), match.end(), Entity.IP_ADDRESS, 0.8, "ip.v4")
         for pattern, rule in ((_IPV6, "ip.v6"), (_MAC, "ip.mac")):
-            for match in pattern.finditer(norm):
+            for match in pattern.finditer(norm) if norm.count(":") >= 2 or norm.count("-") >= 5 else ():
                 if len(match[0]) > 7 and re.search(r"\d", match[0]):
                     yield Hit(match.start(), match.end(), Entity.IP_ADDRESS, 0.75, rule)

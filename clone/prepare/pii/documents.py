@@ -46,7 +46,8 @@ _SHAPES: tuple[tuple[str, Entity, str], ...] = (
     ("ru_birth", Entity.NATIONAL_ID, r"[IVXІХ]{1,4}-[А-Я]{2} ?№? ?\d{6}"),
     ("vn_bhyt", Entity.HEALTH_ID, r"[A-Z]{2} ?\d ?\d{2} ?\d{10}"),
 )
-_SHAPE = re.compile("|".join(f"(?P<{name}>{_N}(?:{pattern}){_E})" for name, _, pattern in _SHAPES))
+# What must not stand before any of them is asked once a place, not once a shape: most places are inside a word.
+_SHAPE = re.compile(f"{_N}(?:{'|'.join(f'(?P<{name}>(?:{pattern}){_E})' for name, _, pattern in _SHAPES)})")
 _SHAPE_ENTITY = {name: entity for name, entity, _ in _SHAPES}
 _CHECKED_11 = re.compile(rf"{_N}\d{{11}}{_E}")
 _CHECKED_12 = re.compile(rf"{_N}\d{{12}}{_E}")
@@ -80,7 +81,10 @@ _DOCUMENTS: tuple[tuple[Entity, str], ...] = (
     ),
 )
 _DOC_KEYWORD = re.compile(
-    "|".join(f"(?P<d{i}>(?<![^\\W_])(?:{p})(?![^\\W_]))" for i, (_, p) in enumerate(_DOCUMENTS)), re.IGNORECASE
+    r"(?<![^\W_])(?:"
+    + "|".join(rf"(?P<d{i}>(?:{pattern})(?![^\W_]))" for i, (_, pattern) in enumerate(_DOCUMENTS))
+    + ")",
+    re.IGNORECASE,
 )
 _DOC_VALUE = re.compile(
     r"(?<![\w+])(?:[A-Za-zА-ЯІЇЄҐа-яіїєґ]{1,5}[ \-.]{0,2}(?:№ ?)?)?\d(?:[ \-./]{0,2}(?:\d|[А-ЯІЇЄҐA-Z]{2} ?(?=\d{4})|(?:№ ?|номер |number )?(?=\d)|[A-Za-zА-Я](?=[\d \-]|[A-Za-zА-Я]?\d|\b)|[A-Z]{1,3}(?=\d|\b))){4,28}(?![\w])|(?<![\w])(?=(?:[A-Z0-9]*\d){3})[A-Z0-9]{7,20}(?![\w])"
@@ -113,7 +117,7 @@ class ChatDocumentRecognizer(ChatRecognizer):
             name = match.lastgroup or ""
             if self._shape_holds(name, match[0], norm, match.start(), view):
                 yield Hit(match.start(), match.end(), _SHAPE_ENTITY[name], 0.75, f"document.{name}")
-        for match in _CHECKED_11.finditer(norm):
+        for match in _CHECKED_11.finditer(norm) if view.n_digits >= 11 else ():
             digits = match[0]
             is_named = bool(view.wake & Wake.DOCUMENT)
             if (is_named or digits[0] not in "78") and (
@@ -240,12 +244,15 @@ class ChatPlateRecognizer(ChatRecognizer):
         )
         for name, pattern, is_plain in _PLATE_SHAPES
     )
+    _plain = re.compile("|".join(pattern.pattern for _, pattern, is_plain in _patterns if is_plain))
 
     def scan(self, view: View) -> Iterator[Hit]:
         if view.n_digits < 2:
             return
         norm = view.norm
         has_word = bool(view.wake & Wake.PLATE or view.wake & Wake.CJK) and _PLATE_WORD.search(norm)
+        if not has_word and not self._plain.search(norm):
+            return
         is_strong = bool(has_word and _STRONG_PLATE_WORD.search(norm))
         for name, pattern, is_plain in self._patterns:
             if (not is_plain and not has_word) or (name == "us" and not is_strong) or (name == "pl" and not is_strong):
@@ -315,7 +322,7 @@ class ChatBirthDateRecognizer(ChatRecognizer):
         if not view.n_digits:
             return
         norm = view.norm
-        for match in _NAMED_DATE.finditer(norm):
+        for match in _NAMED_DATE.finditer(norm) if view.has_cyrillic else ():
             yield Hit(match.start(1), match.end(1), Entity.DATE_OF_BIRTH, 0.6, "birth.after-name")
         births = [m.span() for m in _BIRTH.finditer(norm)]
         if not births:

@@ -103,7 +103,7 @@ class ChatCardRecognizer(ChatRecognizer):
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
         last_end = -1
-        for match in _CARD.finditer(norm):
+        for match in _CARD.finditer(norm) if view.n_digits >= 12 else ():
             if self._is_card(norm, match):
                 last_end = match.end()
                 yield Hit(match.start(), match.end(), Entity.CREDIT_CARD, 0.9, "card.number")
@@ -157,9 +157,11 @@ class ChatBankRecognizer(ChatRecognizer):
 
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
-        for match in _IBAN.finditer(norm):
+        if view.n_digits < 6:
+            return
+        for match in _IBAN.finditer(norm) if view.n_digits >= 8 else ():
             yield from self._iban(norm, match)
-        for match in _PLAIN_RU_ACCOUNT.finditer(norm):
+        for match in _PLAIN_RU_ACCOUNT.finditer(norm) if view.n_digits >= 20 else ():
             yield Hit(match.start(), match.end(), Entity.BANK_ACCOUNT, 0.85, "account.ru")
         if view.wake & (Wake.BANK | Wake.CJK | Wake.DOCUMENT):
             for match in _SORT_CODE.finditer(norm):

@@ -2279,6 +2279,13 @@ _AND = frozenset(
 )
 
 
+def _is_of_many(norm: str, start: int, end: int) -> bool:
+    """Return whether a name is part of one that everybody knows, or stands in a street's."""
+    if _STREET_BEFORE.search(norm[:start][-16:]):
+        return True
+    return any(m.start() <= start < m.end() for m in _FAMOUS.finditer(norm, max(0, start - 20), end + 20))
+
+
 class ChatNameRecognizer(ChatRecognizer):
     """People's names."""
 
@@ -2289,6 +2296,7 @@ class ChatNameRecognizer(ChatRecognizer):
         super().__init__()
         self._is_careful = is_careful
         self._known = known_forms(p for p in people if p.choice is not ContactChoice.ALLOW)
+        self._asked = self._known.keys() | lexicon().keys() if has_lists else self._known.keys()
         self._allowed = known_forms(p for p in people if p.choice is ContactChoice.ALLOW)
         self._has_lists = has_lists
 
@@ -2303,7 +2311,10 @@ class ChatNameRecognizer(ChatRecognizer):
         done = -9
         is_loud = norm.isupper()
         is_careful = self._is_careful and is_english_or_unknown(view)
+        asked = self._asked
         for i, word in enumerate(words):
+            if word not in asked and word.isascii():
+                continue
             key = word.replace("ё", "е") if "ё" in word else word
             person = self._known.get(key)
             form = names.get(key) if self._has_lists and person is None else None
@@ -2334,6 +2345,8 @@ class ChatNameRecognizer(ChatRecognizer):
                     rule = "name.contact"
             elif form is not None:
                 rule = self._rule(norm, start, end, key, form, is_capital, view, words, spans, i, is_careful)
+                if rule and _is_of_many(norm, start, end):
+                    rule = ""
             if not rule and form is not None and is_capital and i == done + 2 and words[i - 1] in _AND:
                 rule = "name.and"
             if rule:
@@ -2357,10 +2370,6 @@ class ChatNameRecognizer(ChatRecognizer):
         i: int,
         is_careful: bool,
     ) -> str:
-        if any(
-            m.start() <= start < m.end() for m in _FAMOUS.finditer(norm, max(0, start - 20), end + 20)
-        ) or _STREET_BEFORE.search(norm[:start][-16:]):
-            return ""
         if (
             (start and norm[start - 1] in "@#/_.-" and norm[start - 1 : start] != "-")
             or (end < len(norm) and norm[end] in "@_/")

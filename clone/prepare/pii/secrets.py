@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
 from clone.prepare.pii.types import Entity, Finding
@@ -520,7 +520,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
         norm = view.norm
         keywords = [
             k
-            for k in PASSWORD_KEYWORD.finditer(norm)
+            for k in view.matches(PASSWORD_KEYWORD)
             if not norm.startswith("[", k.start() - 1)
             and not _TAG.match(norm, k.end())  # scrubbed before
             and not (k[0].lower() == "pass" and _TO_PASS.search(norm, max(0, k.start() - 12), k.start()))
@@ -584,6 +584,8 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     yield Hit(match.start(2), match.end(2), Entity.PASSWORD, 0.7, "password.pair")
         if not found:
             for match in _TOKEN.finditer(norm):
+                if len(match[0]) < 7 or match[0].isalpha():
+                    continue
                 token, start = _clean(match[0], match.start())
                 if not (7 <= len(token) <= 24 and _SHAPED.fullmatch(token) and likeness(token) == 3):
                     continue
@@ -924,7 +926,7 @@ class ChatCodeRecognizer(ChatRecognizer):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.9, "pin.cvv")
         if not view.wake & (Wake.CODE | Wake.PASSWORD):
             return
-        for keyword in _CODE_KEYWORD.finditer(norm):
+        for keyword in view.matches(_CODE_KEYWORD):
             around = norm[max(0, keyword.start() - 14) : keyword.end() + 18]
             if _NOT_A_CODE.search(around):
                 continue
@@ -1069,9 +1071,20 @@ _KEYS: tuple[tuple[str, Entity, str], ...] = (
     ),
     ("telegram", Entity.API_KEY, r"(?<![\w:])\d{7,11}:[A-Za-z0-9_-]{30,40}(?!\w)"),
     ("discord", Entity.API_KEY, r"(?<!\w)[A-Za-z0-9_-]{20,30}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{25,40}(?!\w)"),
-    ("bearer", Entity.API_KEY, r"(?i:(?<=bearer )|(?<=authorization: )|(?<=basic ))[\w.\-+/=]{16,}"),
+    ("bearer", Entity.API_KEY, r"(?<= )(?i:(?<=bearer )|(?<=authorization: )|(?<=basic ))[\w.\-+/=]{16,}"),
 )
-_KEY = re.compile("|".join(f"(?P<{name}>{pattern})" for name, _, pattern in _KEYS))
+
+
+def _key_pattern() -> re.Pattern[str]:
+    """Return all of `_KEYS` in their order, those that begin a word behind one look at what stands before."""
+    out: list[str] = []
+    for is_word, keys in groupby(_KEYS, key=lambda key: key[2].startswith((r"(?<!\w)", r"(?<![\w"))):
+        part = "|".join(f"(?P<{name}>{pattern})" for name, _, pattern in keys)
+        out.append(rf"(?<!\w)(?:{part})" if is_word else part)
+    return re.compile("|".join(out))
+
+
+_KEY = _key_pattern()
 _KEY_ENTITY = {name: entity for name, entity, _ in _KEYS}
 _KEYWORD_KEY = re.compile(
     r"(?:api|апи|secret|token|токен\w*|access|auth|private|приватн\w+|секрет\w*|license|лиценз\w+|clé|clave|llave|chave|chiave|klucz|anahtar\w*|密钥|schlüssel|khóa|ключ\w*|key|jeton)"
@@ -1240,12 +1253,10 @@ ASKS_PASSWORD, ASKS_CODE = 1, 2
 def asks_for(view: View, found: set[Entity]) -> int:
     """Return what a message speaks of without giving it: ASKS_PASSWORD, ASKS_CODE, both or 0."""
     asks = 0
-    if Entity.PASSWORD not in found and (PASSWORD_KEYWORD.search(view.norm) or _NETWORK_KEYWORD.search(view.norm)):
+    if Entity.PASSWORD not in found and (view.matches(PASSWORD_KEYWORD) or _NETWORK_KEYWORD.search(view.norm)):
         asks |= ASKS_PASSWORD
-    if not found & {Entity.PIN, Entity.OTP}:
-        keyword = _CODE_KEYWORD.search(view.norm)
-        if keyword and not _NOT_A_CODE.search(view.norm):
-            asks |= ASKS_CODE
+    if not found & {Entity.PIN, Entity.OTP} and view.matches(_CODE_KEYWORD) and not _NOT_A_CODE.search(view.norm):
+        asks |= ASKS_CODE
     return asks
 
 
