@@ -28,10 +28,12 @@ def command(contact: str, yes: bool, undo: bool, as_json: bool) -> None:
     What a model has learned cannot be taken out of it: the runs that were trained on them are listed.
     """
     import sys
+    from contextlib import ExitStack
 
     from clone.archive import Archive
     from clone.cli.show import emit, say
     from clone.collect.contacts import find_contact
+    from clone.prepare.lock import holding
     from clone.workspace import Workspace
 
     workspace = Workspace.here()
@@ -46,9 +48,12 @@ def command(contact: str, yes: bool, undo: bool, as_json: bool) -> None:
             click.confirm(f"Remove {item.n_messages:,} messages with {name} for good?", abort=True, err=True)
         pseudonym = _pseudonym(workspace, chats, item)
         trained, perhaps = _runs(workspace, pseudonym)
-        with archive.transaction():
-            n_messages = archive.forget(item.chat)
-        folders = _drop_processed(workspace, pseudonym)
+        with ExitStack() as held:
+            for place in _processed(workspace):  # a run of prepare would write what it has read of them
+                held.enter_context(holding(workspace, place.name))
+            with archive.transaction():
+                n_messages = archive.forget(item.chat)
+            folders = _drop_processed(workspace, pseudonym)
         archive.scrub()
     say(f"Forgot {name}: {n_messages:,} messages are out of the archive.")
     for folder in folders:
@@ -98,10 +103,14 @@ def _pseudonym(workspace: Workspace, chats: list[ChatCount], item: ChatCount) ->
     return name_contacts(load_key(workspace.key), ids).get(f"{item.chat.source}\0{item.chat.chat_id}", "")
 
 
+def _processed(workspace: Workspace) -> list[Path]:
+    return sorted(path for path in workspace.processed("x").parent.glob("*") if path.is_dir())
+
+
 def _drop_processed(workspace: Workspace, pseudonym: str) -> list[str]:
     """Remove every folder of examples in which the contact is, or may be."""
     removed = []
-    for folder in sorted(path for path in workspace.processed("x").parent.glob("*") if path.is_dir()):
+    for folder in _processed(workspace):
         contacts = _contacts(folder / "manifest.json")
         if contacts is None or pseudonym in contacts:
             shutil.rmtree(folder)
