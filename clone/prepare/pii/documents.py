@@ -204,6 +204,19 @@ _STRONG_PLATE_WORD = re.compile(
 )
 
 
+_PLATE_BEFORE, _PLATE_AFTER = r"(?<![\w.\-/#@$])", r"(?![\w]|-\d|[.,:]\d)"
+
+
+def _plain_plate() -> re.Pattern[str]:
+    """Return all shapes that need no word, behind one look at what stands before."""
+    plain = {name: pattern for name, pattern, is_plain in _PLATE_SHAPES if is_plain}
+    chinese = plain.pop("cn")  # may follow anything
+    return re.compile(f"(?:{_PLATE_BEFORE}(?:{'|'.join(plain.values())})|{chinese}){_PLATE_AFTER}")
+
+
+_PLAIN_PLATE = _plain_plate()
+
+
 class ChatPlateRecognizer(ChatRecognizer):
     """Vehicle plates by country; shapes that other things share need a word about a car."""
 
@@ -211,21 +224,16 @@ class ChatPlateRecognizer(ChatRecognizer):
     entities = (Entity.LICENSE_PLATE,)
 
     _patterns = tuple(
-        (
-            name,
-            re.compile((r"" if name == "cn" else r"(?<![\w.\-/#@$])") + rf"(?:{pattern})(?![\w]|-\d|[.,:]\d)"),
-            is_plain,
-        )
+        (name, re.compile(("" if name == "cn" else _PLATE_BEFORE) + f"(?:{pattern}){_PLATE_AFTER}"), is_plain)
         for name, pattern, is_plain in _PLATE_SHAPES
     )
-    _plain = re.compile("|".join(pattern.pattern for _, pattern, is_plain in _patterns if is_plain))
 
     def scan(self, view: View) -> Iterator[Hit]:
         if view.n_digits < 2:
             return
         norm = view.norm
         has_word = bool(view.wake & Wake.PLATE or view.wake & Wake.CJK) and _PLATE_WORD.search(norm)
-        if not has_word and not self._plain.search(norm):
+        if not has_word and not _PLAIN_PLATE.search(norm):
             return
         is_strong = bool(has_word and _STRONG_PLATE_WORD.search(norm))
         for name, pattern, is_plain in self._patterns:
