@@ -44,6 +44,11 @@ def load_key(path: Path) -> bytes:
     return key
 
 
+def contact_id(source: str, chat_id: str) -> str:
+    """Return what stands for a contact where pseudonyms are drawn."""
+    return f"{source}\0{chat_id}"
+
+
 def name_contacts(key: bytes, contact_ids: Iterable[str]) -> Mapping[str, str]:
     """Return a pseudonym for each contact, no two alike and none of them "me".
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -302,10 +303,10 @@ def save_application(folder: Path, application: Application) -> None:
 
 def make_application(api_id: object, api_hash: object) -> Application:
     """Return an application from what a person typed. Raises ValueError for what cannot be one."""
-    number, text = int(str(api_id).strip()), str(api_hash).strip()
-    if number <= 0 or not text:
-        raise ValueError("an api id is a number above 0, and an api hash is not empty")
-    return Application(number, text)
+    number, text = str(api_id).strip(), str(api_hash).strip()
+    if not re.fullmatch(r"[1-9]\d{0,9}", number, re.ASCII) or not re.fullmatch(r"[0-9A-Za-z]{32}", text):
+        raise ValueError("an api id is a number above 0, and an api hash 32 letters and digits")
+    return Application(int(number), text)
 
 
 def _read_private(path: Path) -> str | None:

@@ -10,13 +10,13 @@ import phonenumbers
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
 from clone.prepare.pii.types import Entity
-from clone.prepare.pii.values import likeness
+from clone.prepare.pii.values import is_code, likeness
 from clone.prepare.pii.view import View
 from clone.prepare.pii.words import Wake
 
 _PHONE = re.compile(r"(?<![\w.,:/=#@$€£¥₽+\-])(?:\+|00)?[ ]?\(?\d(?:[ \t().\-/_–]{0,3}\d){5,16}(?![\w])(?![.,:]\d)")
 _PHONE_WORD = re.compile(
-    r"тел|номер|мобил|моб\b|звон|набер|набир|позвон|вац?ап|вотс|whats|wa\b|viber|вайбер|сотов|phone|cell|mobile|call|text me|sms|number|num\b|tel\b|tlf|móvil|movil|celular|ll[aá]m|portable|appelle|numéro|numero|handy|nummer|ruf|"
+    r"тел|номер|мобил|моб\b|n[uú]mero|\bn[r°º]\b|mobil|festnetz|erreichbar|durchwahl|kontakt|meld|\bkom\b|fijo|wh?as+ap|\bwp{1,2}\b|\bwsp\b|\bcel\b|tfno|fono|marca|звон|набер|набир|позвон|вац?ап|вотс|whats|wa\b|viber|вайбер|сотов|phone|cell|mobile|call|text me|sms|number|num\b|tel\b|tlf|móvil|movil|celular|ll[aá]m|portable|appelle|numéro|numero|handy|nummer|ruf|"
     r"sdt|sđt|đt|gọi|zalo|điện thoại|số|whatsapp|telefon|komórk|dzwoń|zadzwoń|numer|cellulare|chiama|telefone|liga|ligar|telemóvel|zap|ara\b|tel|电话|手机|号码|联系|打|дзвон|телефон|контакт|contact|ring|reach me|hotline|mon 0[67]|fon\b|cep|numara",
     re.IGNORECASE,
 )
@@ -226,7 +226,7 @@ class ChatEmailRecognizer(ChatRecognizer):
         return is_host or bool(re.search(r"\.\s*\w{2,}$", raw))
 
 
-_HANDLE = re.compile(r"(?<![\w@./&=+\-])@([A-Za-z_][A-Za-z0-9_.]{2,31}(?:-[A-Za-z0-9]+)*)(?<![.])(?![\w@])(?!\.\w)")
+_HANDLE = re.compile(r"(?<![\w@./&=+\-])@([A-Za-z_][A-Za-z0-9_.]{2,31}(?:-[A-Za-z0-9]+)*)(?<![.])(?![\w@(])(?!\.\w)")
 _HANDLE_STOP = frozenset(
     [
         "all",
@@ -374,19 +374,19 @@ _PROFILE_STOP = frozenset(
     ]
 )
 _USER_WORD = re.compile(
-    r"(?:微信号?|微博|用户名|抖音号?|小红书|昵称|账号|(?<![^\W_])(?:ник\w{0,4}|никнейм\w*|логин\w*|юзер\w*|инст[аеуы]?\w{0,6}|тг\w?|телег[аеуи]\w*|телеграм\w?|дискорд\w?|скайп\w?|стим\w?|тви[чт]\w*|тикток\w?|аккаунт\w?|акк|вк|нік\w*|логін\w*|профил\w+|"
+    r"(?:微信号?|微博|用户名|抖音号?|小红书|昵称|账号|(?<![^\W_])(?:ник\w{0,4}|никнейм\w*|логин\w*|юзер\w*|venmo|cash ?app|screen ?name|ign|(?:benutzer)?kennung|nik|profil|konto|compte|takma ad\w?|rumuz|follow(?: me)?|userid|инст[аеуы]?\w{0,6}|тг\w?|телег[аеуи]\w*|телеграм\w?|дискорд\w?|скайп\w?|стим\w?|тви[чт]\w*|тикток\w?|аккаунт\w?|акк|вк|нік\w*|логін\w*|профил\w+|"
     r"nick(?:name)?|user ?name|user(?:id)?|handle|ig|insta|instagram|tg|telegram|discord|snap(?:chat)?|skype|steam|twitch|tik ?tok|twitter|reddit|gamertag|psn|xbox(?: live)?|login|log in|logs in|kik|wechat|qq|gamer tag|account|epic|riot(?: id)?|roblox|"
     r"usuario|utilisateur|pseudo|identifiant|benutzer(?:name)?|nutzername|utente|nome utente|usu[aá]rio|utilizador|użytkownik\w*|nazwa użytkownika|kullan[ıi]c[ıi](?: ad[ıi]\w*)?|tên đăng nhập|tên tài khoản|tên người dùng|zalo|ID)(?![^\W_])"
     r")(?:\s*(?:id|name|tag|号))?(?P<gap>[\s:=\-–—'\"«“(>是：]{1,4}(?:(?:у меня|мой|моя|есть|под|это|is|as|my|me|its|it's|called|mi|es|mon|c'est|est|mein|ist|meu|minha|é|mio|è|mój|to|là|của|mình|tôi|benim|add|on|в инсте|в тг|в телеге|=|:)[\s:]{1,3}){0,3})@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._\-#]?[A-Za-z0-9_]+)*)",
     re.IGNORECASE,
 )
 _USER_UNDER = re.compile(
-    r"(?<![^\W_])(?:под(?: ником| именем| логином)?|as|user|als|como|en tant que|z|with|avec|con|com|jako|với|olarak|use|nick|ник|usa|utilise|как|як)\s+@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._][A-Za-z0-9]+)+|[A-Za-z]{3,}\d{1,4}|[A-Za-z0-9]*_[A-Za-z0-9_]+)(?![\w@])",
+    r"(?<![^\W_])(?:под(?: ником| именем| логином)?|as|user|als|como|en tant que|z|with|avec|con|com|jako|với|olarak|use|nick|ник|kick|log(?:ge)? (?:dich )?ein mit|entra con|zaloguj si[ęe]|giriş|đăng nhập|connecte[- ]toi avec|usa|utilise|как|як)\s+@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._][A-Za-z0-9]+)+|[A-Za-z]{3,}\d{1,4}|[A-Za-z0-9]*_[A-Za-z0-9_]*)(?![\w@])",
     re.IGNORECASE,
 )
 _REDDIT = re.compile(r"(?<![\w/])/?u/([A-Za-z0-9_\-]{3,20})(?!\w)")
 _PLATFORM = re.compile(
-    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord|steam|psn|xbox|twitch|tik ?tok|telegram|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
+    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord|steam|psn|xbox|twitch|kick|tik ?tok|telegram|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
     re.IGNORECASE,
 )
 _ODD_NAME = re.compile(r"(?<![\w@./:\-])(?=[\w.\-]*[A-Za-z])(?:[A-Za-z0-9]+(?:[_.\-]+[A-Za-z0-9]+)*_?)(?![\w@/]|\.\w)")
@@ -560,10 +560,14 @@ class ChatUsernameRecognizer(ChatRecognizer):
                     or (view.wake & Wake.CJK and len(value) >= 5)
                 ):
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.7, "username.announced")
-            if _PLATFORM.search(norm):
+            platform = _PLATFORM.search(norm)
+            if platform:
                 for match in _ODD_NAME.finditer(norm):
+                    is_near = match.start() - platform.end() <= 30 and platform.start() - match.end() <= 30
                     if (
                         self._is_odd(match[0])
+                        and (is_near or not is_code(match[0]))
+                        and not re.fullmatch(r"[A-Z\d_]+", match[0])
                         and ("." not in match[0] or len(view.words) <= 8)
                         and match[0].lower() not in _USER_STOP
                         and not _PLATFORM.fullmatch(match[0])

@@ -37,6 +37,10 @@ _EXPIRY_NAMED = re.compile(
     re.IGNORECASE,
 )
 _CVV_WORD = re.compile(r"(?<!\w)(?:cv[cv]2?|цвв|свв|cvn)(?!\w)", re.IGNORECASE)
+_TO_CVV = re.compile(  # what may stand between a card and its code
+    r"[\s,;/|()\-–.]*(?:(?:cv[cv]2?|сзади|ззаду|back|on the back|hinten|dietro|atrás|au dos|z tyłu|arkada|sau|code|код|цвв|свв|cvn|c[oó]d(?:igo)?|sec|и|and|y|et|e|и код)\.?[\s:=\-]*)*",
+    re.IGNORECASE,
+)
 _SHORT_PIN = re.compile(r"(?<!\d)(\d{3})(?!\d)")
 
 _IBAN_LENGTHS = {
@@ -110,7 +114,7 @@ class ChatCardRecognizer(ChatRecognizer):
                 yield Hit(expiry.start(), expiry.end(), Entity.CARD_EXPIRY, 0.85, "card.expiry")
                 at = expiry.end()
             code = _SHORT_PIN.search(norm, at, at + 14)
-            if code:
+            if code and _TO_CVV.fullmatch(norm, at, code.start(1)):
                 yield Hit(code.start(1), code.end(1), Entity.PIN, 0.8, "card.cvv")
         if view.wake & (Wake.BANK | Wake.CJK | Wake.CODE):
             if last_end < 0 and _CVV_WORD.search(norm):
