@@ -8,9 +8,7 @@ folder are readable by their owner alone from the first byte. Knows nothing of t
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import os
 import re
 import signal
 import threading
@@ -37,7 +35,7 @@ from clone.collect.telegram.connection import (
     refused,
 )
 from clone.errors import LoginError
-from clone.workspace import make_private_folder, write_atomically
+from clone.workspace import hold, make_private_folder, write_atomically
 
 Answer = TypeVar("Answer")
 TRIES = 3
@@ -87,21 +85,15 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep a second process off the session in `folder`: Telegram ends a session that is used twice at once."""
     make_private_folder(folder)
     folder.chmod(0o700)
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            other = os.read(handle, 20).decode("ascii", "replace").strip()
-            raise LoginError(
-                f"another clone (process {other or '?'}) is using this Telegram session.",
-                "Wait for it to end, or stop it; one session serves one process at a time.",
-            ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode("ascii"), 0)
+
+    def busy(other: str) -> LoginError:
+        return LoginError(
+            f"another clone (process {other}) is using this Telegram session.",
+            "Wait for it to end, or stop it; one session serves one process at a time.",
+        )
+
+    with hold(folder / "lock", busy):
         yield
-    finally:
-        os.close(handle)
 
 
 async def open_line(

@@ -111,7 +111,7 @@ class ChatDocumentRecognizer(ChatRecognizer):
         norm = view.norm
         if view.n_digits < 5:
             if view.wake & (Wake.DOCUMENT | Wake.CJK):
-                yield from self._mixed(norm)
+                yield from self._mixed(view)
             return
         for match in _SHAPE.finditer(norm):
             name = match.lastgroup or ""
@@ -132,8 +132,8 @@ class ChatDocumentRecognizer(ChatRecognizer):
                     yield Hit(match.start(), match.end(), Entity.TAX_ID, 0.6, "document.checked")
         if not view.wake & (Wake.DOCUMENT | Wake.CJK | Wake.PLATE) and "в/у" not in view.low:
             return
-        yield from self._mixed(norm)
-        keywords = list(_DOC_KEYWORD.finditer(norm))
+        yield from self._mixed(view)
+        keywords = view.matches(_DOC_KEYWORD)
         for i, keyword in enumerate(keywords):
             stop = (
                 keywords[i + 1].start()
@@ -161,12 +161,12 @@ class ChatDocumentRecognizer(ChatRecognizer):
                     break
 
     @staticmethod
-    def _mixed(norm: str) -> Iterator[Hit]:
+    def _mixed(view: View) -> Iterator[Hit]:
         """Yield the numbers that are letters for the most part, as German and French cards have them."""
-        for keyword in _DOC_KEYWORD.finditer(norm):
+        for keyword in view.matches(_DOC_KEYWORD):
             entity = _DOCUMENTS[int((keyword.lastgroup or "d0")[1:])][0]
             if entity in (Entity.NATIONAL_ID, Entity.PASSPORT, Entity.DRIVER_LICENSE):
-                match = _MIXED.search(norm, keyword.end(), keyword.end() + 36)
+                match = _MIXED.search(view.norm, keyword.end(), keyword.end() + 36)
                 if match:
                     yield Hit(match.start(), match.end(), entity, 0.8, "document.mixed")
 
@@ -230,6 +230,19 @@ _STRONG_PLATE_WORD = re.compile(
 )
 
 
+_PLATE_BEFORE, _PLATE_AFTER = r"(?<![\w.\-/#@$])", r"(?![\w]|-\d|[.,:]\d)"
+
+
+def _plain_plate() -> re.Pattern[str]:
+    """Return all shapes that need no word, behind one look at what stands before."""
+    plain = {name: pattern for name, pattern, is_plain in _PLATE_SHAPES if is_plain}
+    chinese = plain.pop("cn")  # may follow anything
+    return re.compile(f"(?:{_PLATE_BEFORE}(?:{'|'.join(plain.values())})|{chinese}){_PLATE_AFTER}")
+
+
+_PLAIN_PLATE = _plain_plate()
+
+
 class ChatPlateRecognizer(ChatRecognizer):
     """Vehicle plates by country; shapes that other things share need a word about a car."""
 
@@ -237,21 +250,16 @@ class ChatPlateRecognizer(ChatRecognizer):
     entities = (Entity.LICENSE_PLATE,)
 
     _patterns = tuple(
-        (
-            name,
-            re.compile((r"" if name == "cn" else r"(?<![\w.\-/#@$])") + rf"(?:{pattern})(?![\w]|-\d|[.,:]\d)"),
-            is_plain,
-        )
+        (name, re.compile(("" if name == "cn" else _PLATE_BEFORE) + f"(?:{pattern}){_PLATE_AFTER}"), is_plain)
         for name, pattern, is_plain in _PLATE_SHAPES
     )
-    _plain = re.compile("|".join(pattern.pattern for _, pattern, is_plain in _patterns if is_plain))
 
     def scan(self, view: View) -> Iterator[Hit]:
         if view.n_digits < 2:
             return
         norm = view.norm
         has_word = bool(view.wake & Wake.PLATE or view.wake & Wake.CJK) and _PLATE_WORD.search(norm)
-        if not has_word and not self._plain.search(norm):
+        if not has_word and not _PLAIN_PLATE.search(norm):
             return
         is_strong = bool(has_word and _STRONG_PLATE_WORD.search(norm))
         for name, pattern, is_plain in self._patterns:
