@@ -1,13 +1,17 @@
 """Training speed and memory on one GPU, ours beside stock LitGPT and transformers + peft, in one process run.
 
-    python benchmarks/finetune.py [--layers N] [--epoch FILE] [--out FILE]
+    python benchmarks/finetune.py [--layers N] [--epoch FILE] [--only ours,litgpt,peft,epoch] [--out FILE]
 
 Falcon-7B's true shape with random weights (speed and memory do not depend on their values), bf16. Texts have chat
-lengths: log-normal, mean 120 tokens, at most 512, the first 60 % of each not graded. "Real" counts no padding. With
---epoch, a safetensors file of folded sequences (`ids`, `is_learned`, `starts`) and of the same examples one by one
-(`alone` and `graded`, lengths) is trained on for a whole epoch by ours, and by stock LitGPT for a share of it.
+lengths: log-normal, mean 120 tokens, at most 512, the first 60 % of each not graded. "Real" counts the tokens of the
+texts and no padding. Ours takes the rows and steps that `clone finetune` plans; LitGPT steps every 16 texts, as it does
+by itself. Stock nf4 needs bitsandbytes.
 
-Prints a table, and one JSON line last.
+With --epoch, a file that `benchmarks/epoch_file.py` made of prepared examples is trained on for a whole epoch by ours.
+Stock LitGPT takes the same examples one by one, for a stretch with each micro-batch and a longer one with its best,
+from which its epoch is reckoned: once with the same adapter, once with the one it has by default.
+
+Prints a row as soon as it is measured, a table, and one JSON line last.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ import torch.nn.functional as F
 DEVICE = torch.device("cuda")
 ROWS: list[dict[str, Any]] = []
 MEAN, LONGEST, PROMPT = 120, 512, 0.6
-BUDGET_S = 8.0
+BUDGET_S = 6.0
 
 
 def chat_lengths(n: int, mean: int, longest: int, seed: int = 0) -> list[int]:
@@ -59,7 +63,9 @@ def free() -> None:
     torch.cuda.reset_peak_memory_stats()
 
 
-def timed(name: str, step: Callable[[int], int], n_warm: int, n_most: int = 1000, **facts: Any) -> dict[str, Any]:
+def timed(
+    name: str, step: Callable[[int], int], n_warm: int, budget_s: float = BUDGET_S, **facts: Any
+) -> dict[str, Any]:
     """Run `step` (which returns its real tokens) for a while, and keep the row."""
     try:
         began = time.perf_counter()
@@ -68,7 +74,7 @@ def timed(name: str, step: Callable[[int], int], n_warm: int, n_most: int = 1000
         torch.cuda.synchronize()
         warm_s = time.perf_counter() - began
         began, n_tokens, n = time.perf_counter(), 0, 0
-        while n < n_most and time.perf_counter() - began < BUDGET_S:
+        while time.perf_counter() - began < budget_s:
             n_tokens += step(n_warm + n)
             n += 1
             if n % 4 == 0:
@@ -122,67 +128,73 @@ def our_model(n_layer: int | None, frozen: str, checkpointing: bool) -> tuple[An
     return packed, parameters, torch.optim.AdamW(parameters, lr=2e-4, betas=(0.9, 0.95), fused=True)
 
 
-def our_step(packed: Any, parameters: list[Any], optimizer: Any, batch: Any) -> float:
-    loss = packed(batch.to(DEVICE)) / batch.n_learned
-    loss.backward()
+def our_step(packed: Any, parameters: list[Any], optimizer: Any, batches: list[Any]) -> float:
+    """Learn from the rows of a step as training does, and return the loss."""
+    n_learned = sum(batch.n_learned for batch in batches)
+    total = torch.zeros((), device=DEVICE)
+    for batch in batches:
+        loss = packed(batch.to(DEVICE)) / n_learned
+        loss.backward()
+        total += loss.detach()
     torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     optimizer.step()
     optimizer.zero_grad()
-    return float(loss.detach())
+    return float(total)
 
 
-def synthetic_batches(lengths: list[int], row_tokens: int, vocab: int) -> Iterator[Any]:
-    """Yield rows as training plans them, epoch after epoch."""
-    from clone.finetune.rows import lay_row, plan_epoch
-    from clone.finetune.schedule import default_step_tokens
+def synthetic(lengths: list[int], vocab: int) -> Any:
+    """Return sequences of random ids with these lengths."""
     from clone.finetune.sequences import Sequences
 
     text = texts(lengths, None, vocab)
     made = [text(i) for i in range(len(lengths))]
     ids = torch.cat([a for a, _ in made]).to(torch.int32)
     learned = torch.cat([(b != -100) for _, b in made]).to(torch.uint8)
-    starts = torch.tensor([0, *lengths]).cumsum(0)
-    sequences = Sequences(ids, learned, starts, len(lengths), 0, 0, 0, 1, 1, {})
-    for epoch in itertools.count():
-        for rows in plan_epoch(sequences, 0, epoch, row_tokens, default_step_tokens(1 << 62)):
-            for row in rows:
-                yield lay_row(sequences, row)
+    return Sequences(ids, learned, torch.tensor([0, *lengths]).cumsum(0), len(lengths), 0, 0, 0, 1, 1, {})
 
 
-def ours(name: str, row_tokens: int, longest: int, frozen: str, checkpointing: bool, n_layer: int | None) -> None:
+def steps_of(sequences: Any, epoch: int, row_tokens: int) -> Iterator[tuple[int, list[Any]]]:
+    """Yield the tokens of each step of an epoch and its rows, as training plans them."""
+    from clone.finetune.rows import lay_row, plan_epoch
+    from clone.finetune.schedule import default_step_tokens
+
+    step_tokens = default_step_tokens(sequences.n_tokens)
+    lengths = sequences.lengths.tolist()
+    for rows in plan_epoch(sequences, 0, epoch, row_tokens, step_tokens):
+        yield sum(lengths[i] for row in rows for i in row), [lay_row(sequences, row) for row in rows]
+
+
+def ours(
+    name: str, row_tokens: int | None, longest: int, frozen: str, checkpointing: bool, n_layer: int | None
+) -> None:
+    from clone.finetune.rows import GPU_ROW
+
+    row_tokens = row_tokens or GPU_ROW
     mean = MEAN * longest // LONGEST if longest > LONGEST else MEAN
     packed, parameters, optimizer = our_model(n_layer, frozen, checkpointing)
-    batches = synthetic_batches(chat_lengths(4096, mean, longest), row_tokens, packed.model.shape.vocab_size)
+    sequences = synthetic(chat_lengths(8192, mean, longest), packed.model.shape.vocab_size)
+    steps = itertools.chain.from_iterable(steps_of(sequences, epoch, row_tokens) for epoch in itertools.count())
 
     def step(i: int) -> int:
-        batch = next(batches)
-        our_step(packed, parameters, optimizer, batch)
-        return len(batch.input_ids)
+        n_tokens, batches = next(steps)
+        our_step(packed, parameters, optimizer, batches)
+        return n_tokens
 
-    timed(name, step, n_warm=8, row_tokens=row_tokens, frozen=frozen, checkpointing=checkpointing)
+    timed(name, step, n_warm=4, row_tokens=row_tokens, frozen=frozen, checkpointing=checkpointing)
 
 
-def our_epoch(path: str, frozen: str, n_layer: int | None, row_tokens: int = 8192) -> float:
-    """Return the seconds of an epoch over folded sequences, compilation included."""
-    from safetensors.torch import load_file
-
-    from clone.finetune.rows import lay_row, plan_epoch
+def our_epoch(tensors: dict[str, torch.Tensor], frozen: str, n_layer: int | None) -> float:
+    """Return the seconds of an epoch over folded sequences, the kernels' compilation included."""
+    from clone.finetune.rows import GPU_ROW
     from clone.finetune.sequences import Sequences
 
-    tensors = load_file(path)
     n = len(tensors["starts"]) - 1
     sequences = Sequences(tensors["ids"], tensors["is_learned"], tensors["starts"], n, 0, 0, 0, 1, 1, {})
     packed, parameters, optimizer = our_model(n_layer, frozen, False)
     torch.cuda.synchronize()
     began = time.perf_counter()
-    for rows in plan_epoch(sequences, 0, 0, row_tokens, 16_384):
-        batches = [lay_row(sequences, row) for row in rows]
-        n_learned = sum(batch.n_learned for batch in batches)
-        for batch in batches:
-            (packed(batch.to(DEVICE)) / n_learned).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+    for _, batches in steps_of(sequences, 0, GPU_ROW):
+        our_step(packed, parameters, optimizer, batches)
     torch.cuda.synchronize()
     seconds = time.perf_counter() - began
     ROWS.append(
@@ -208,9 +220,12 @@ def litgpt_rows(
     graded: list[int] | None,
     n_layer: int | None,
     what: str,
+    is_nf4: bool = False,
+    repeats_best: bool = False,
 ) -> list[dict[str, Any]]:
     """LitGPT 0.5.13's own loop (finetune/lora.py): right padding, chunked head over every position, AdamW."""
     from lightning.fabric import Fabric
+    from lightning.fabric.plugins import BitsandbytesPrecision
     from litgpt.lora import GPT, Config, mark_only_lora_as_trainable
     from litgpt.utils import chunked_cross_entropy
 
@@ -219,7 +234,8 @@ def litgpt_rows(
     switches |= {"lora_projection": every, "lora_mlp": every, "lora_head": False}
     sizes_of = {"n_layer": n_layer} if n_layer else {}
     config = Config.from_name("falcon-7b", lora_r=rank, lora_alpha=2 * rank, lora_dropout=0.05, **switches, **sizes_of)
-    fabric = Fabric(accelerator="cuda", devices=1, precision="bf16-true")
+    plugins = BitsandbytesPrecision("nf4", torch.bfloat16) if is_nf4 else None
+    fabric = Fabric(accelerator="cuda", devices=1, precision=None if is_nf4 else "bf16-true", plugins=plugins)
     with fabric.init_module(empty_init=False):
         model = GPT(config)
     mark_only_lora_as_trainable(model)
@@ -230,13 +246,13 @@ def litgpt_rows(
     )
     text = texts(lengths, graded, config.vocab_size)
     order = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(42)).tolist()
-    found = []
-    for size in sizes:
+
+    def measure(size: int, budget_s: float, note: str = "") -> dict[str, Any]:
         free()
         accumulate = max(1, 16 // size)
         trained.train()
 
-        def step(i: int, size: int = size, accumulate: int = accumulate) -> int:
+        def step(i: int) -> int:
             chosen = [text(order[(i * size + k) % len(order)]) for k in range(size)]
             longest = max(len(ids) for ids, _ in chosen)
             ids = torch.zeros(size, longest, dtype=torch.long)
@@ -256,9 +272,14 @@ def litgpt_rows(
                 optimizer.zero_grad()
             return sum(len(a) for a, _ in chosen)
 
-        name = f"LitGPT, {what}{targets} rank {rank}, micro-batch {size}"
-        found.append(timed(name, step, n_warm=4))
+        row = timed(f"LitGPT, {what}{targets} rank {rank}, micro-batch {size}{note}", step, 4, budget_s, size=size)
         optimizer.zero_grad()
+        return row
+
+    found = [measure(size, BUDGET_S) for size in sizes]
+    if repeats_best:
+        best = max(found, key=lambda row: row["tokens_per_s"])
+        return [measure(best["size"], 4 * BUDGET_S, ", longer")]
     return found
 
 
@@ -394,35 +415,44 @@ def main() -> None:
         result["gemm_limit_tokens_per_s"] = round(gemm_limit(n_layer or 32))
     lengths = chat_lengths(4096, MEAN, LONGEST)
     if "ours" in only:
-        ours("ours, bf16", 8192, 512, "same", False, n_layer)
-        ours("ours, bf16, texts of mean 480 up to 2048", 8192, 2048, "same", False, n_layer)
-        ours("ours, fp8", 8192, 512, "fp8", False, n_layer)
-        ours("ours, bf16, checkpointing", 4096, 512, "same", True, n_layer)
-        ours("ours, nf4, checkpointing", 2048, 512, "nf4", True, n_layer)
+        ours("ours, bf16", None, 512, "same", False, n_layer)
+        ours("ours, fp8", None, 512, "fp8", False, n_layer)
+        ours("ours, bf16, texts of mean 480 up to 2048", None, 2048, "same", False, n_layer)
+        ours("ours, bf16, checkpointing, rows of 4224", 4224, 512, "same", True, n_layer)
+        ours("ours, nf4, checkpointing, rows of 2816", 2816, 512, "nf4", True, n_layer)
     if "litgpt" in only:
-        litgpt_rows("q,v", 8, [1, 4, 16], lengths, None, n_layer, "")
-        litgpt_rows("all", 16, [1, 8], lengths, None, n_layer, "")
+        litgpt_rows("q,v", 8, [16, 4, 1], lengths, None, n_layer, "")
+        litgpt_rows("q,v", 8, [1], lengths, None, n_layer, "nf4, ", is_nf4=True)
     if "peft" in only:
-        for way in ("padded, micro-batch 8", "padding-free, rows of 8192"):
-            peft_row(way, n_layer)
-            free()
+        peft_row("padding-free, rows of 8192", n_layer)
+        free()
     if "epoch" in only and args.epoch:
         from safetensors.torch import load_file
 
         tensors = load_file(args.epoch)
         alone, graded = tensors["alone"].tolist(), tensors["graded"].tolist()
-        theirs = litgpt_rows("all", 16, [1, 4, 8], alone, graded, n_layer, "the epoch's texts, ")
-        best = max(row["tokens_per_s"] for row in theirs)
         result["epoch"] = {
             "n_examples": len(alone),
             "n_tokens_alone": sum(alone),
             "n_tokens_folded": len(tensors["ids"]),
         }
-        result["epoch"]["litgpt_s"] = round(sum(alone) / best)
+        for targets, rank in (("all", 16), ("q,v", 8)):  # the same adapter as ours, and LitGPT's default, its fastest
+            (theirs,) = litgpt_rows(
+                targets, rank, [4, 8, 16], alone, graded, n_layer, "the epoch's texts, ", repeats_best=True
+            )
+            result["epoch"][f"litgpt_{targets}_s"] = round(sum(alone) / theirs["tokens_per_s"])
         for frozen in ("same", "fp8"):
-            seconds = our_epoch(args.epoch, frozen, n_layer)
+            seconds = our_epoch(tensors, frozen, n_layer)
             result["epoch"][f"ours_{frozen}_s"] = round(seconds, 1)
-            result["epoch"][f"ratio_{frozen}"] = round(result["epoch"]["litgpt_s"] / seconds, 1)
+            for targets in ("all", "q,v"):
+                stock_s = result["epoch"][f"litgpt_{targets}_s"]
+                result["epoch"][f"ratio_{frozen}_{targets}"] = round(stock_s / seconds, 1)
+            print(json.dumps(result["epoch"]), flush=True)
+    if "litgpt" in only:
+        litgpt_rows("all", 16, [8, 1], lengths, None, n_layer, "")
+    if "peft" in only:
+        peft_row("padded, micro-batch 8", n_layer)
+        free()
     stock_best = max(
         (r["tokens_per_s"] for r in ROWS if r["name"].startswith("LitGPT, q,v") or "LitGPT, all" in r["name"]),
         default=0,

@@ -116,7 +116,7 @@ class FinetuneRecipe(_Block):
         None, ge=16, description="Longest sequence; the base's longest, 2048 at most, if not given."
     )
     row_tokens: int | None = Field(
-        None, ge=16, description="Tokens that go through the model at once; 8192 on a GPU, 2048 on a CPU, if not given."
+        None, ge=16, description="Tokens that go through the model at once; 8448 on a GPU, 2048 on a CPU, if not given."
     )
     step_tokens: int | None = Field(
         None, ge=16, description="Tokens of an optimizer step; if not given, so that an epoch has about 32 steps."

@@ -27,11 +27,11 @@ class Tile:
     columns: int  # keys that it looks at together
     parts: int  # programs that share the rows above one block of keys
     warps: int = 4
-    stages: int = 2
+    stages: int = 3
 
 
-# The fastest of those tried on an H200 with Falcon-7B's heads and chats of 120 tokens.
-TILE = Tile(rows=64, columns=64, parts=16)
+# The fastest of those tried on an H200 with Falcon-7B's heads, for chats of 120 tokens and for documents of 480.
+_TILE = Tile(rows=64, columns=64, parts=16)
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
@@ -213,21 +213,21 @@ def _attend_back_to_keys(  # type: ignore[no-untyped-def]
     n_rows = (end - first_column) * GROUP
     summed_k = tl.zeros([COLUMNS, SIZE], tl.float32)
     summed_v = tl.zeros([COLUMNS, SIZE], tl.float32)
-    # Rows from the last column's token on see all columns, where these are of one document.
     step = ROWS * PARTS
+    # Rows from the last column's token on see all columns, where these are of one document.
     n_near = tl.where(tl.load(ends + first_column) == end, (COLUMNS - 1) * GROUP, n_rows)
-    clear = tl.minimum(part * ROWS + tl.cdiv(tl.maximum(n_near - part * ROWS, 0), step) * step, n_rows)
-    for i in range(part * ROWS, clear, step):
-        more_k, more_v = _to_keys(
-            i, key, value, q, d_out, starts, lse, delta, first_column, column, n_rows, q_stride, d_out_stride, group,
-            scale, HEADS, GROUP, SIZE, ROWS, True,
-        )  # fmt: skip
-        summed_k += more_k
-        summed_v += more_v
-    for i in range(part * ROWS + tl.cdiv(tl.maximum(clear - part * ROWS, 0), step) * step, n_rows, step):
+    masked = part * ROWS + tl.cdiv(tl.maximum(n_near - part * ROWS, 0), step) * step
+    for i in range(masked, n_rows, step):
         more_k, more_v = _to_keys(
             i, key, value, q, d_out, starts, lse, delta, first_column, column, n_rows, q_stride, d_out_stride, group,
             scale, HEADS, GROUP, SIZE, ROWS, False,
+        )  # fmt: skip
+        summed_k += more_k
+        summed_v += more_v
+    for i in range(part * ROWS, tl.minimum(masked, n_rows), step):
+        more_k, more_v = _to_keys(
+            i, key, value, q, d_out, starts, lse, delta, first_column, column, n_rows, q_stride, d_out_stride, group,
+            scale, HEADS, GROUP, SIZE, ROWS, True,
         )  # fmt: skip
         summed_k += more_k
         summed_v += more_v
@@ -237,7 +237,7 @@ def _attend_back_to_keys(  # type: ignore[no-untyped-def]
 
 
 def attend_forward(
-    q: Tensor, k: Tensor, v: Tensor, starts: Tensor, scale: float, out: Tensor, tile: Tile = TILE
+    q: Tensor, k: Tensor, v: Tensor, starts: Tensor, scale: float, out: Tensor, tile: Tile = _TILE
 ) -> Tensor:
     """Write causal attention within documents to `out` and return the log2 of the softmax's sums, (T, n_head).
 
@@ -256,7 +256,7 @@ def attend_forward(
 
 def attend_backward(
     q: Tensor, k: Tensor, v: Tensor, starts: Tensor, ends: Tensor, scale: float, out: Tensor, lse: Tensor,
-    d_out: Tensor, d_q: Tensor, tile: Tile = TILE,
+    d_out: Tensor, d_q: Tensor, tile: Tile = _TILE,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Write the gradient of q to `d_q` and return those of k and v, fp32."""
     n_tokens, n_head, size = q.shape

@@ -45,7 +45,7 @@ def check_fp8(device: torch.device) -> None:
         )
 
 
-def move(part: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:
+def move(part: nn.Module, device: torch.device | None, dtype: torch.dtype | None) -> None:
     """Move the parameters of `part` to a device, the frozen ones in `dtype` (as they are for None).
 
     Those that share their memory (a tied head) share it afterwards.
@@ -54,7 +54,7 @@ def move(part: nn.Module, device: torch.device, dtype: torch.dtype | None) -> No
     for parameter in part.parameters():
         key = (parameter.data_ptr(), parameter.shape)
         if key not in moved:
-            moved[key] = parameter.data.to(device, None if parameter.requires_grad else dtype)
+            moved[key] = parameter.data.to(device=device, dtype=None if parameter.requires_grad else dtype)
         parameter.data = moved[key]
 
 

@@ -133,18 +133,19 @@ def _gelu(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
 def _low_rank(u, b, row, column, is_row, is_column, u_stride, b_stride, RANK: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Return rows of u (T, RANK) times rows of b (n, RANK) transposed."""
+    """Return rows of u (T, RANK) times columns of b (RANK, n)."""
     rank = tl.arange(0, RANK)
     narrow = tl.load(u + row[:, None] * u_stride + rank[None, :], mask=is_row, other=0.0)
-    back = tl.load(b + column[None, :] * b_stride + rank[:, None], mask=is_column, other=0.0)
+    back = tl.load(b + rank[:, None] * b_stride + column[None, :], mask=is_column, other=0.0)
     return tl.dot(narrow, back)
 
 
 def gelu(x: Tensor, kind: str, out: Tensor, u: Tensor | None = None, b: Tensor | None = None) -> None:
     (n_rows, n), (rows, width) = x.shape, _GELU_TILE
     _gelu[(triton.cdiv(n, width), triton.cdiv(n_rows, rows))](
-        x, out, u, b, n_rows, x.stride(0), out.stride(0), 0 if u is None else u.stride(0), 0 if b is None else b.stride(0),
-        N=n, RANK=0 if u is None else u.shape[1], ROWS=rows, WIDTH=width, IS_TANH=kind == "tanh", num_warps=4,
+        x, out, u, b, n_rows, x.stride(0), out.stride(0), 0 if u is None else u.stride(0),
+        0 if b is None else b.stride(0), N=n, RANK=0 if u is None else u.shape[1], ROWS=rows, WIDTH=width,
+        IS_TANH=kind == "tanh", num_warps=4,
     )  # fmt: skip
 
 
@@ -156,14 +157,12 @@ def _gelu_back(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
-    rank = tl.arange(0, WIDE)
     is_row, is_column = (row < n_rows)[:, None], (column < N)[None, :]
     is_there = is_row & is_column
     value = tl.load(x + row[:, None] * x_stride + column[None, :], mask=is_there, other=0.0).to(tl.float32)
     if RANK:
         value += _low_rank(u, b, row, column, is_row, is_column, u_stride, b_stride, RANK)
-    d_narrow = tl.load(d_u + row[:, None] * d_u_stride + rank[None, :], mask=is_row, other=0.0)
-    d = tl.dot(d_narrow, tl.load(a + rank[:, None] * a_stride + column[None, :], mask=is_column, other=0.0))
+    d = _low_rank(d_u, a, row, column, is_row, is_column, d_u_stride, a_stride, WIDE)
     d += tl.load(d_y + row[:, None] * d_y_stride + column[None, :], mask=is_there, other=0.0).to(tl.float32)
     share, slope = _share(value, IS_TANH)
     place = out + row[:, None] * out_stride + column[None, :]

@@ -46,7 +46,7 @@ class PackedModel(nn.Module):
         pads: bool = False,
         fuses: bool | None = None,
     ) -> None:
-        """Move `model` to `device`, if any, block by block, its frozen weights kept as `frozen` says (same, fp8, nf4).
+        """Move `model` to `device` (None: it stays) block by block, its frozen weights kept as `frozen` says.
 
         `pads` fills rows up to few sizes for blocks that are compiled elsewhere; `compiles` does both.
         """
@@ -54,8 +54,7 @@ class PackedModel(nn.Module):
         self.model = model
         if fuses is None:
             fuses = (device or model.device).type == "cuda" and is_fusable(model)
-        stays = device is None and not fuses and frozen == "same"  # shards lie where they should
-        self.fused = [] if stays else place(model, device or model.device, dtype, frozen, fuses)
+        self.fused = place(model, device, dtype, frozen, fuses)
         self.checkpointing, self.compiles = checkpointing, compiles and not fuses
         self.pads = pads or self.compiles
         self._rope = Rope(model.shape, device=model.device)
@@ -122,18 +121,23 @@ def is_fusable(model: Transformer) -> bool:
 
 
 def place(
-    model: Transformer, device: torch.device, dtype: torch.dtype | None, frozen: str, fuses: bool
+    model: Transformer, device: torch.device | None, dtype: torch.dtype | None, frozen: str, fuses: bool
 ) -> list[ParallelBlock]:
-    """Move a model to a device, never more than a block of it in full width; return its blocks if they are fused."""
+    """Move a model to a device, never more than a block of it in full width; return its blocks if they are fused.
+
+    `frozen` is same, fp8 or nf4.
+    """
     fused: list[ParallelBlock] = []
     shared: dict[tuple[int, int], Tensor] = {}
     for block in model.blocks:
-        move(block, device, dtype)
+        if device is not None or dtype is not None:
+            move(block, device, dtype)
         if fuses:
             fused.append(ParallelBlock(block, frozen, shared))
         elif frozen != "same":
             quantise(block, frozen)
-    move(model, device, dtype)
+    if device is not None or dtype is not None:
+        move(model, device, dtype)
     return fused
 
 

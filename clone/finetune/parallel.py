@@ -118,6 +118,9 @@ class ParallelBlock:
                 rank = linear.lora_A.shape[0]
                 a[:rank].copy_(linear.lora_A.detach())
                 torch.mul(linear.lora_B.detach(), linear.lora_scale, out=b[:, :rank])
+        # where products leave them out: B of fc, (slot, I), and of proj and mlp.proj, (2 * slot, C)
+        self.left_fc = None if self.into.has_adapters else self.b_fc.t().contiguous()
+        self.left_out = None if self.out.has_adapters else self.out.columns[:, : 2 * self.slot].t().contiguous()
 
     def open(self) -> None:
         """Make the products ready, until the next block is opened."""
@@ -149,25 +152,25 @@ class ParallelBlock:
         level = steps.attend(block.attn.heads, row.documents, q, k, v, _in_heads(attended, v.shape[2]))
         if row.places is not None:
             out[:, :n_attended] = attended[row.places]
-        steps.gelu(inner, block.mlp.gelu, out[:, n_attended:end], *self.left_out(into, row))
+        steps.gelu(inner, block.mlp.gelu, out[:, n_attended:end], *self.inner_adapter(into, row))
         torch.mm(out[:, :n_attended], self.a_proj.t(), out=out[:, end : end + slot])
         torch.mm(out[:, n_attended:end], self.a_down.t(), out=out[:, end + slot :])
         return _Kept(mean, inverse, into, qkv, inner, attended, level, out)
 
-    def left_out(self, into: Tensor, row: Row) -> tuple[Tensor, Tensor] | tuple[()]:
+    def inner_adapter(self, into: Tensor, row: Row) -> tuple[Tensor, Tensor] | tuple[()]:
         """Return u and B of fc where its product left them out."""
-        if self.into.has_adapters:
+        if self.left_fc is None:
             return ()
         u = into[:, self.into.n_in + self.slot : self.into.n_in + 2 * self.slot]
-        return u if row.places is None else u[row.places], self.b_fc
+        return u if row.places is None else u[row.places], self.left_fc
 
     def run_last(self, x: Tensor, kept: _Kept, row: Row) -> Tensor:
         """Return the block's answer."""
         y = self.out.forward(kept.out)
         x = x if row.places is None else x[row.places]
-        if self.out.has_adapters:
+        if self.left_out is None:
             return y.add_(x)
-        steps_for(x).add(y, x, kept.out[:, self.out.n_in :], self.out.columns)
+        steps_for(x).add(y, x, kept.out[:, self.out.n_in : self.out.n_in + 2 * self.slot], self.left_out)
         return y
 
     def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -199,7 +202,7 @@ class ParallelBlock:
         d_inner = torch.empty_like(kept.inner) if d_both is None else d_both[:, self.fc_outputs]
         steps.gelu_back(
             kept.inner, block.mlp.gelu, d_out[:, n_attended:end], d_u_down, self.a_down[:slot], d_inner,
-            *self.left_out(kept.into, row),
+            *self.inner_adapter(kept.into, row),
         )  # fmt: skip
         q, k, v = self.heads(kept.qkv)
         steps.attend_back(
@@ -271,4 +274,4 @@ def adapter_columns(rank: int) -> tuple[int, int]:
 
 
 def _in_heads(x: Tensor, size: int) -> Tensor:
-    return x.unflatten(1, (-1, size))  # (T, heads, hs)
+    return x.view(len(x), -1, size)  # (T, heads, hs)

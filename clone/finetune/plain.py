@@ -1,4 +1,4 @@
-"""What the kernels of `clone.finetune.kernels` compute, in plain torch: what a CPU runs, and what they are tested against.
+"""What the kernels of `clone.finetune.kernels` compute, in plain torch: what a CPU runs, and what tests hold them to.
 
 Where an argument is called `out`, it may be columns of a wider tensor.
 """
@@ -41,9 +41,12 @@ def rotate(x: Tensor, rope: tuple[Tensor, Tensor], is_back: bool) -> None:
 
 
 def gelu(x: Tensor, kind: str, out: Tensor, u: Tensor | None = None, b: Tensor | None = None) -> None:
-    """Write GELU of x (T, n) to `out`, of x + u b' where u (T, rank) is given; `kind` is none (exact) or tanh."""
+    """Write GELU of x (T, n) to `out`, of x + u b where u (T, rank) and b (rank, n) are given.
+
+    `kind` is none (exact) or tanh.
+    """
     if u is not None and b is not None:
-        x = x + u @ b.t()
+        x = x + u @ b
     out.copy_(F.gelu(x, approximate=kind))
 
 
@@ -53,13 +56,13 @@ def gelu_back(
 ) -> None:  # fmt: skip
     """Write the gradient of x to `out`, where that of its GELU is `d_y` + `d_u` (T, rank) times `a` (rank, n)."""
     if u is not None and b is not None:
-        x = x + u @ b.t()
+        x = x + u @ b
     out.copy_(torch.ops.aten.gelu_backward(d_y + d_u @ a, x, approximate=kind))
 
 
 def add(y: Tensor, other: Tensor, u: Tensor, b: Tensor) -> None:
-    """Add `other` and u b' to y (T, n) in place."""
-    y += other + u @ b.t()
+    """Add `other` and u (T, rank) times b (rank, n) to y in place."""
+    y += other + u @ b
 
 
 def attend(heads: Heads, documents: Documents, q: Tensor, k: Tensor, v: Tensor, out: Tensor) -> Tensor:

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from clone.finetune.sequences import Sequences
 
+# Tokens of a row on a GPU: 66 tiles of 128, so that Falcon-7B's products are whole waves on the 132 multiprocessors of
+# an H100 or H200.
+GPU_ROW = 8448
 _FILLER = 128  # tokens of a document that only fills a row
 
 
@@ -115,16 +118,17 @@ def plan_epoch(sequences: Sequences, seed: int, epoch: int, row_tokens: int, ste
 
 
 def lay_row(sequences: Sequences, row: Sequence[int]) -> PackedBatch:
-    """Return the sequences of a row as one batch."""
+    """Return the sequences of a row as one batch.
+
+    The last token of each is a label only: nothing is predicted from it.
+    """
     ids, labels, positions, offsets = [], [], [], [0]
     for i in row:
         a, b = int(sequences.starts[i]), int(sequences.starts[i + 1])
         document = sequences.ids[a:b].long()
-        following = torch.full((b - a,), -100)
-        following[:-1] = torch.where(sequences.is_learned[a + 1 : b].bool(), document[1:], -100)
-        ids.append(document)
-        labels.append(following)
-        positions.append(torch.arange(b - a))
-        offsets.append(offsets[-1] + b - a)
+        ids.append(document[:-1])
+        labels.append(torch.where(sequences.is_learned[a + 1 : b].bool(), document[1:], -100))
+        positions.append(torch.arange(b - a - 1))
+        offsets.append(offsets[-1] + b - a - 1)
     targets = torch.cat(labels)
     return PackedBatch(torch.cat(ids), targets, torch.cat(positions), (targets != -100).nonzero()[:, 0], offsets)

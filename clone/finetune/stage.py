@@ -35,7 +35,9 @@ from clone.finetune.devices import (
 from clone.finetune.examples import check_foreign, check_prepared
 from clone.finetune.frozen import check_fp8
 from clone.finetune.packed import PackedModel, head_chunk
+from clone.finetune.parallel import is_parallel_block
 from clone.finetune.plot import write_plots
+from clone.finetune.rows import GPU_ROW
 from clone.finetune.schedule import default_peak, default_step_tokens
 from clone.finetune.sequences import Part, Sequences, load_sequences
 from clone.finetune.state import STATE, Origin, Progress, check_same, read_state, unfinished_runs
@@ -347,10 +349,10 @@ def open_packed(settings: FinetuneRecipe, base: BaseFolder, fabric: Fabric) -> P
         dtype = torch.bfloat16
     if settings.frozen == "fp8":
         check_fp8(device)
+    # Mapped from the file, and moved to the device block by block: a card need not hold the base in full width.
     if is_sharded(fabric):
         model = open_shards(fabric, base, dtype)
     else:
-        # Mapped from the file, and moved to the device block by block: a card need not hold the base in full width.
         model = open_model(base.path, is_head_tied=base.is_head_tied)
     add_adapter(
         model,
@@ -362,7 +364,7 @@ def open_packed(settings: FinetuneRecipe, base: BaseFolder, fabric: Fabric) -> P
     )
     compiles = device.type == "cuda" if settings.compile is None else settings.compile
     if is_sharded(fabric):
-        packed = PackedModel(model, checkpointing=settings.checkpointing, fuses=False, pads=compiles)
+        packed = PackedModel(model, checkpointing=settings.checkpointing, pads=compiles, fuses=False)
         join_blocks(fabric, packed, compiles)
         return packed
     return PackedModel(
@@ -377,7 +379,8 @@ def open_packed(settings: FinetuneRecipe, base: BaseFolder, fabric: Fabric) -> P
 
 def activation_bytes(shape: Shape, checkpointing: bool) -> float:
     """Return the bytes that a token of a row takes while its gradients are awaited (measured on Falcon-7B, bf16)."""
-    inside = 2 * (7 * shape.n_embd + 2 * shape.intermediate_size)  # what one block keeps
+    n_wide = 4 if is_parallel_block(shape) else 7  # hand-written blocks keep less
+    inside = 2 * (n_wide * shape.n_embd + 2 * shape.intermediate_size)  # what one block keeps
     between = 2 * shape.n_embd
     return shape.n_layer * between + 2 * inside if checkpointing else shape.n_layer * inside
 
@@ -385,8 +388,8 @@ def activation_bytes(shape: Shape, checkpointing: bool) -> float:
 def needed_bytes(shape: Shape, frozen: str, checkpointing: bool, row_tokens: int, n_shards: int = 1) -> float:
     """Return the memory that training in bf16 takes on a GPU, rather too much than too little.
 
-    Of Falcon-7B it says 52, 17.7 and 6.8 GB where 46.2 (rows of 8,192), 16.4 (4,096, checkpointing) and 6.2 GB (2,048,
-    nf4, checkpointing) were measured.
+    Of Falcon-7B it says 45.9, 17.5 and 7.1 GB where 44.6 (rows of 8,448), 16.6 (4,224, checkpointing) and 6.4 GB
+    (2,816, nf4, checkpointing) were measured.
     """
     embedding = 2 * shape.vocab_size * shape.n_embd
     blocks = (shape.n_parameters - shape.vocab_size * shape.n_embd) * (0.5 + 2 / 64 if frozen == "nf4" else 2)
@@ -405,10 +408,10 @@ def fit_card(
     What the recipe says of them itself stays. Shards keep the weights as they are.
     """
     fast = "fp8" if capability >= (9, 0) and n_shards == 1 else "same"
-    tries = [(fast, False, rows) for rows in (8192, 4096)]
-    tries += [(fast, True, rows) for rows in (8192, 4096, 2048)]
+    tries = [(fast, False, rows) for rows in (GPU_ROW, GPU_ROW // 2)]
+    tries += [(fast, True, rows) for rows in (GPU_ROW, GPU_ROW // 2, GPU_ROW // 4)]
     if n_shards == 1:
-        tries += [("nf4", True, rows) for rows in (8192, 4096, 2048, 1024)]
+        tries += [("nf4", True, rows) for rows in (GPU_ROW, GPU_ROW // 2, GPU_ROW // 4, GPU_ROW // 8)]
     for choice in tries:
         given = dict(zip(("frozen", "checkpointing", "row_tokens"), choice, strict=True))
         given |= {key: getattr(settings, key) for key in given.keys() & settings.model_fields_set}
@@ -448,7 +451,7 @@ def choose_strategy(settings: FinetuneRecipe, shape: Shape | None, device: str, 
                 f"The base does not fit one card of {total / 1e9:.0f} GB: its weights are cut over {n} (FSDP).",
             )
         return "ddp", ""
-    needed = needed_bytes(shape, "same", settings.checkpointing, settings.row_tokens or 8192)
+    needed = needed_bytes(shape, "same", settings.checkpointing, settings.row_tokens or GPU_ROW)
     if needed <= _SAFE_SHARE * total:
         return "ddp", ""
     return "fsdp", (
@@ -524,7 +527,7 @@ def check_graded(sequences: Sequences, held_out: Sequences, where: str) -> None:
 
 def make_plan(settings: FinetuneRecipe, shape: Shape, sequences: Sequences, device: str) -> Plan:
     """Return the recipe with everything decided that it left open."""
-    row_tokens = settings.row_tokens or (8192 if device == "cuda" else 2048)
+    row_tokens = settings.row_tokens or (GPU_ROW if device == "cuda" else 2048)
     step_tokens = settings.step_tokens or default_step_tokens(sequences.n_tokens)
     return Plan(
         peak_rate=settings.learning_rate or default_peak(shape.n_parameters),
