@@ -57,14 +57,14 @@ print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["live"]:
+        command = [sys.executable, str(ROOT / "benchmarks" / "collect_live.py"), *sys.argv[2:]]
+        sys.exit(subprocess.run(command, check=False, cwd=ROOT).returncode)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["import", "live"])
     parser.add_argument("file", nargs="?", type=Path, help="a result.json of a whole account")
     parser.add_argument("--messages", type=int, default=1_000_000, help="messages of the invented account")
-    arguments, rest = parser.parse_known_args()
-    if arguments.part == "live":
-        subprocess.run([sys.executable, str(ROOT / "benchmarks" / "collect_live.py"), *rest], check=True, cwd=ROOT)
-        return
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         export = arguments.file or write_account(Path(folder) / "result.json", arguments.messages)
         measure(export, Path(folder) / "raw" / "archive.sqlite")

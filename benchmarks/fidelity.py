@@ -103,9 +103,9 @@ def grade(adapter_path: Path, examples: Path) -> float:
 
     import torch
 
+    from clone.finetune.devices import make_fabric
     from clone.finetune.packed import PackedModel
     from clone.finetune.sequences import load_sequences
-    from clone.finetune.stage import make_fabric
     from clone.finetune.train import evaluate
     from clone.lm.base import open_base, packaged_base
     from clone.lm.tokens import Tokens
@@ -121,7 +121,6 @@ def grade(adapter_path: Path, examples: Path) -> float:
         lambda what, done, total: None,
     )
     fabric = make_fabric("cuda" if torch.cuda.is_available() else "cpu")
-    fabric.launch()
     dtype = torch.bfloat16 if fabric.device.type == "cuda" else torch.float32
     model = open_model(base.path, device=fabric.device, dtype=dtype, is_head_tied=base.is_head_tied)
     apply_adapter(model, read_adapter(adapter_path), base=base.name, base_sha256=base.sha256)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import math
 import time
@@ -93,7 +94,6 @@ def timed(name: str, step: Callable[[int], int], n_warm: int, n_most: int = 1000
 
 
 def our_model(n_layer: int | None, frozen: str, checkpointing: bool) -> tuple[Any, list[Any], Any]:
-    from clone.finetune.frozen import quantise
     from clone.finetune.packed import PackedModel
     from clone.lm.lit import fields_of
     from clone.lm.model import Transformer
@@ -114,13 +114,11 @@ def our_model(n_layer: int | None, frozen: str, checkpointing: bool) -> tuple[An
         parameter.data.fill_(float(name.endswith("weight"))) if is_norm else parameter.data.normal_(0, 0.02)
     model.lm_head.weight = model.transformer["wte"].weight
     model.requires_grad_(False)
-    if frozen != "same":
-        quantise(model, frozen)
     targets = ["attn.qkv", "attn.proj", "mlp.fc", "mlp.proj"]
     add_adapter(model, targets=targets, rank=16, alpha=32, dropout=0, seed=0)
     parameters = list(adapter_parameters(model).values())
+    packed = PackedModel(model, frozen=frozen, checkpointing=checkpointing, compiles=True)
     free()
-    packed = PackedModel(model, checkpointing=checkpointing, compiles=True)
     return packed, parameters, torch.optim.AdamW(parameters, lr=2e-4, betas=(0.9, 0.95), fused=True)
 
 
@@ -134,7 +132,9 @@ def our_step(packed: Any, parameters: list[Any], optimizer: Any, batch: Any) -> 
 
 
 def synthetic_batches(lengths: list[int], row_tokens: int, vocab: int) -> Iterator[Any]:
-    from clone.finetune.rows import fill_rows, lay_row
+    """Yield rows as training plans them, epoch after epoch."""
+    from clone.finetune.rows import lay_row, plan_epoch
+    from clone.finetune.schedule import default_step_tokens
     from clone.finetune.sequences import Sequences
 
     text = texts(lengths, None, vocab)
@@ -143,9 +143,9 @@ def synthetic_batches(lengths: list[int], row_tokens: int, vocab: int) -> Iterat
     learned = torch.cat([(b != -100) for _, b in made]).to(torch.uint8)
     starts = torch.tensor([0, *lengths]).cumsum(0)
     sequences = Sequences(ids, learned, starts, len(lengths), 0, 0, 0, 1, 1, {})
-    while True:
-        for row in fill_rows(lengths, range(len(lengths)), row_tokens):
-            if sum(lengths[i] for i in row) > 0.9 * row_tokens:
+    for epoch in itertools.count():
+        for rows in plan_epoch(sequences, 0, epoch, row_tokens, default_step_tokens(1 << 62)):
+            for row in rows:
                 yield lay_row(sequences, row)
 
 

@@ -20,14 +20,14 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from clone.errors import DataError, MissingExtra, StageMissing
 from clone.passphrase import ask_passphrase
-from clone.records import Account, Chat, ChatKind, Kind, Message, Person
+from clone.records import Account, Chat, ChatKind, Kind, Message, Person, make_message
 
 SCHEMA_VERSION = 1
 
@@ -73,23 +73,6 @@ CREATE TABLE imports (
 
 # chat_pk, message_id, sender_id, sent_at, text, kind, reply_to, edited_at, is_forwarded, is_outgoing
 _Row = tuple[int, int, str, int, str, str, int | None, int | None, bool, bool]
-
-
-_new = object.__new__
-(
-    _set_source,
-    _set_account_id,
-    _set_chat_id,
-    _set_message_id,
-    _set_sender_id,
-    _set_sent_at,
-    _set_text,
-    _set_kind,
-    _set_reply_to,
-    _set_edited_at,
-    _set_is_forwarded,
-    _set_is_outgoing,
-) = (getattr(Message, field.name).__set__ for field in fields(Message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,8 +298,8 @@ class Archive:
 
         `raw_format` names what the payloads are written in (and by which version); a message keeps one payload of each
         format. A message that is known with another text becomes an edit: the old text moves to the versions. With
-        `fills_holes_only` (imports) a known text stays as it is, another one joins the versions, and only fields that
-        are empty are filled.
+        `fills_holes_only` (imports) that takes an edit later than the one that is known; else the known text stays as
+        it is, another one joins the versions, and only fields that are empty are filled.
         """
         pk = self._chat_pk(chat)
         rows: list[_Row] = []
@@ -363,16 +346,17 @@ class Archive:
     ) -> int:
         """Bring news about messages that are known; return how many of them were edited."""
         heads = [row[:8] for row in rows]
-        if fills_holes_only:
-            self._db.executemany(
-                """INSERT OR IGNORE INTO versions SELECT ?1, ?2, coalesce(?8, 0), ?5, ?6, NULL FROM messages
-                WHERE chat_pk = ?1 AND message_id = ?2 AND ?5 <> '' AND text NOT IN ('', ?5)""",
-                heads,
-            )
-            n_edited = 0
-        else:
-            payloads = {raw[1]: raw[3] for raw in raws}
-            n_edited = sum(self._put_edit(row, payloads.get(row[1]), format_pk) for row in rows)
+        payloads = {raw[1]: raw[3] for raw in raws}
+        n_edited = sum(
+            self._put_edit(row, payloads.get(row[1]), format_pk, fills_holes_only)
+            for row in rows
+            if not fills_holes_only or row[7] is not None
+        )
+        self._db.executemany(  # wordings that are not the newest
+            """INSERT OR IGNORE INTO versions SELECT ?1, ?2, coalesce(?8, 0), ?5, ?6, NULL FROM messages
+            WHERE chat_pk = ?1 AND message_id = ?2 AND ?5 <> '' AND text NOT IN ('', ?5)""",
+            heads,
+        )
         self._db.executemany(
             """UPDATE messages SET sender_id = iif(sender_id = '', ?3, sender_id), text = iif(text = '', ?5, text),
               reply_to = coalesce(reply_to, ?7), edited_at = iif(text IN ('', ?5), coalesce(edited_at, ?8), edited_at)
@@ -383,14 +367,18 @@ class Archive:
         )
         return n_edited
 
-    def _put_edit(self, row: _Row, raw: bytes | None, format_pk: int) -> int:
+    def _put_edit(self, row: _Row, raw: bytes | None, format_pk: int, must_be_later: bool) -> int:
+        """Make a row the newest wording of its message if it is one, and return 1 for that.
+
+        `must_be_later`: it is one only where words differ and its edit is dated after the one that is known.
+        """
         pk, message_id, text, kind, edited_at = row[0], row[1], row[4], row[5], row[7]
         changed = self._db.execute(
             """SELECT 1 FROM messages WHERE chat_pk = ?1 AND message_id = ?2 AND (
-              (text NOT IN ('', ?3) AND coalesce(edited_at, 0) <= coalesce(?4, 0))
-              OR (coalesce(edited_at, 0) < coalesce(?4, 0) AND EXISTS (  -- the same words around something else
+              (text NOT IN ('', ?3) AND coalesce(edited_at, 0) + ?7 <= coalesce(?4, 0) AND NOT (?7 AND ?3 = ''))
+              OR (NOT ?7 AND coalesce(edited_at, 0) < coalesce(?4, 0) AND EXISTS (  -- same words, something else
                 SELECT 1 FROM raws WHERE chat_pk = ?1 AND message_id = ?2 AND format_pk = ?5 AND raw <> ?6)))""",
-            (pk, message_id, text, edited_at, format_pk, raw),
+            (pk, message_id, text, edited_at, format_pk, raw, must_be_later),
         ).fetchone()
         if not changed:
             return 0
@@ -573,21 +561,20 @@ class Archive:
         source, account_id, chat_id = head
         read_time = datetime.fromtimestamp
         for number, sender, sent_at, text, kind, reply_to, edited_at, is_forwarded, is_outgoing in rows:
-            # What Message(...) does, in a third of its time: a frozen dataclass fills itself by object.__setattr__.
-            message = _new(Message)
-            _set_source(message, source)
-            _set_account_id(message, account_id)
-            _set_chat_id(message, chat_id)
-            _set_message_id(message, number)
-            _set_sender_id(message, sender)
-            _set_sent_at(message, read_time(sent_at, UTC))
-            _set_text(message, text)
-            _set_kind(message, kinds[kind])
-            _set_reply_to(message, reply_to)
-            _set_edited_at(message, None if edited_at is None else read_time(edited_at, UTC))
-            _set_is_forwarded(message, bool(is_forwarded))
-            _set_is_outgoing(message, bool(is_outgoing))
-            yield message
+            yield make_message(
+                source,
+                account_id,
+                chat_id,
+                number,
+                sender,
+                read_time(sent_at, UTC),
+                text,
+                kinds[kind],
+                reply_to,
+                None if edited_at is None else read_time(edited_at, UTC),
+                bool(is_forwarded),
+                bool(is_outgoing),
+            )
 
     def cursor(self, chat: Chat) -> int:
         """Return the last message id up to which a chat was read, 0 for none."""
@@ -687,6 +674,7 @@ def is_encrypted(path: Path) -> bool:
 
 
 _CIPHER_PAGE = 4096  # bytes, of SQLCipher 4
+_PLAIN_PAGE = 8192
 
 
 def _no_passphrase_for(path: Path) -> DataError:
@@ -712,6 +700,8 @@ def _connect(path: Path, passphrase: str | None) -> sqlite3.Connection:
     try:
         if passphrase:
             connection.execute(f"PRAGMA key = {_quote(passphrase)}")
+        else:
+            connection.execute(f"PRAGMA page_size = {_PLAIN_PAGE}")  # of a new file; fewer pages to split
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")

@@ -138,6 +138,11 @@ class FinetuneRecipe(_Block):
     compile: bool | None = Field(None, description="Compile the blocks; on a GPU if not given.")
     devices: int = Field(1, ge=1, description="GPUs (or CPU processes) of this machine to train on together.")
     nodes: int = Field(1, ge=1, description="Machines, started together by torchrun or SLURM.")
+    strategy: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto",
+        description="How several devices share the base: each holds it whole (ddp), or its frozen weights are cut over "
+        "them (fsdp, for one that does not fit a card; not with fp8 or nf4). auto is ddp where it fits.",
+    )
     deterministic: bool = Field(False, description="Refuse kernels whose results vary from run to run.")
     seed: int = Field(0, ge=0, description="Seed of weights and order.")
 

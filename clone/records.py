@@ -5,8 +5,8 @@ Knows nothing of files, Telegram, tensors or terminals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 
@@ -97,6 +97,54 @@ class Message:
     is_outgoing: bool
 
 
+_new = object.__new__
+(
+    _set_source,
+    _set_account_id,
+    _set_chat_id,
+    _set_message_id,
+    _set_sender_id,
+    _set_sent_at,
+    _set_text,
+    _set_kind,
+    _set_reply_to,
+    _set_edited_at,
+    _set_is_forwarded,
+    _set_is_outgoing,
+) = (getattr(Message, field.name).__set__ for field in fields(Message))
+
+
+def make_message(
+    source: str,
+    account_id: str,
+    chat_id: str,
+    message_id: int,
+    sender_id: str,
+    sent_at: datetime,
+    text: str,
+    kind: Kind,
+    reply_to: int | None,
+    edited_at: datetime | None,
+    is_forwarded: bool,
+    is_outgoing: bool,
+) -> Message:
+    """Return Message(...) in a third of its time: a frozen dataclass fills itself by object.__setattr__."""
+    message = _new(Message)
+    _set_source(message, source)
+    _set_account_id(message, account_id)
+    _set_chat_id(message, chat_id)
+    _set_message_id(message, message_id)
+    _set_sender_id(message, sender_id)
+    _set_sent_at(message, sent_at)
+    _set_text(message, text)
+    _set_kind(message, kind)
+    _set_reply_to(message, reply_to)
+    _set_edited_at(message, edited_at)
+    _set_is_forwarded(message, is_forwarded)
+    _set_is_outgoing(message, is_outgoing)
+    return message
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """Messages of one chat, oldest first, with no silence longer than the recipe's gap."""
@@ -177,3 +225,4 @@ class RunCard:
     device: str
     peak_memory_gb: float
     versions: Mapping[str, str]
+    contacts: Sequence[str] | None = None  # pseudonyms of who is in the examples; None: not known

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +84,8 @@ def read_card(run: Path) -> RunCard:
     except (OSError, ValueError) as error:
         raise DataError(f"{path.name} of the run {run.name} is damaged.", "Train again: clone finetune") from error
     wanted = [field.name for field in fields(RunCard)]
-    missing = [name for name in wanted if name not in values] if isinstance(values, dict) else wanted
+    needed = [field.name for field in fields(RunCard) if field.default is MISSING]
+    missing = [name for name in needed if name not in values] if isinstance(values, dict) else needed
     template = values.get("template") if isinstance(values, dict) else None
     if missing or template != TEMPLATE_VERSION:
         version = values.get("clone_version", "?") if isinstance(values, dict) else "?"
@@ -93,7 +94,7 @@ def read_card(run: Path) -> RunCard:
             + (f": its template is {template}." if template not in (None, TEMPLATE_VERSION) else "."),
             "Upgrade clone, or train again: clone finetune",
         )
-    return RunCard(**{name: values[name] for name in wanted})
+    return RunCard(**{name: values[name] for name in wanted if name in values})
 
 
 def contacts_of(workspace: Workspace, recipe_name: str) -> tuple[str, ...]:

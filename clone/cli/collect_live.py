@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,15 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from clone.errors import DataError, LoginError, MissingExtra
+from clone.errors import DataError, MissingExtra
 from clone.workspace import Workspace, make_private_folder
 
 if TYPE_CHECKING:
     from clone.archive import Archive
-    from clone.collect.telegram.connection import Application, OnWait
+    from clone.collect.telegram.connection import OnWait
     from clone.collect.telegram.dialogs import Scope
     from clone.collect.telegram.live import DialogReport, ListedDialog, LiveReport, OnProgress, Step
     from clone.collect.telegram.login import Login
+    from clone.records import Chat
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -77,21 +77,14 @@ def run_live(
     if importlib.util.find_spec("telethon") is None:
         raise MissingExtra("telethon", "telegram")
     from clone.archive import Archive
+    from clone.cli.telegram import make_login
     from clone.collect.telegram.dialogs import Scope
     from clone.collect.telegram.live import explain
-    from clone.collect.telegram.login import Login, locked
+    from clone.collect.telegram.login import locked
 
     make_private_folder(workspace.raw).chmod(0o700)
     scope = Scope(saved, only, skip)
-    login = Login(
-        workspace.telegram,
-        application=_application(),
-        session=os.environ.get("CLONE_TELEGRAM_SESSION") or None,
-        person=_Terminal() if _is_terminal() else None,
-        proxy=proxy,
-        use_qr=use_qr,
-        is_anew=is_login,
-    )
+    login = make_login(workspace, proxy, use_qr=use_qr, is_anew=is_login)
     with locked(workspace.telegram):
         passphrase = encrypt(workspace) if is_encrypt else None
         with Archive.create(workspace.archive, passphrase) as archive, _screen() as (on_progress, on_wait):
@@ -143,88 +136,22 @@ async def _talk(
         raise
 
 
-def _is_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def _application() -> Application | None:
-    from clone.collect.telegram.login import make_application
-
-    api_id, api_hash = (os.environ.get(f"CLONE_TELEGRAM_API_{name}") for name in ("ID", "HASH"))
-    if not api_id and not api_hash:
-        return None
-    try:
-        return make_application(api_id, api_hash or "")
-    except ValueError:
-        raise LoginError(
-            "CLONE_TELEGRAM_API_ID and CLONE_TELEGRAM_API_HASH are not what my.telegram.org gives.",
-            "Set both: a number, and 32 letters and digits.",
-        ) from None
-
-
 def encrypt(workspace: Workspace) -> str:
     """Ask for the passphrase of a new archive, or encrypt the one there is; return the passphrase."""
     from clone.archive import Archive, is_encrypted
     from clone.cli.show import say
+    from clone.cli.telegram import is_terminal, prompt
 
     passphrase = os.environ.get("CLONE_PASSPHRASE")
     if not passphrase:
-        if not _is_terminal():
+        if not is_terminal():
             raise DataError("--encrypt needs a passphrase, and nobody is there to be asked.", "Set CLONE_PASSPHRASE.")
-        passphrase = _prompt("New passphrase", hide_input=True, confirmation_prompt=True)
+        passphrase = prompt("New passphrase", hide_input=True, confirmation_prompt=True)
     path = workspace.archive
     if path.exists() and path.stat().st_size and not is_encrypted(path):
         Archive.encrypt(path, passphrase)
         say("The archive is encrypted. What stood on the disk before may still be found there by an expert.")
     return passphrase
-
-
-def _prompt(text: str, **more: Any) -> str:
-    """Ask on stderr. Ctrl-C is what it is everywhere else."""
-    try:
-        return str(click.prompt(text, err=True, **more))
-    except click.Abort:
-        raise KeyboardInterrupt from None
-
-
-class _Terminal:
-    """The person at the terminal, asked on stderr so that stdout can be piped."""
-
-    def application(self) -> Application:
-        from clone.collect.telegram.login import make_application
-
-        self.tell("Telegram wants an application of your own: https://my.telegram.org/apps")
-        while True:
-            api_id = _prompt("api_id")
-            api_hash = _prompt("api_hash", hide_input=True)
-            try:
-                return make_application(api_id, api_hash)
-            except ValueError:
-                self.tell("The api_id is a number; the api_hash is 32 letters and digits.")
-
-    def phone(self) -> str:
-        question = "Phone number, as +4915112345678 (empty: log in by QR code)"
-        return _prompt(question, default="", show_default=False).strip()
-
-    def code(self, where: str) -> str:
-        return _prompt(f"Code that Telegram sent to {where}")
-
-    def password(self, hint: str) -> str:
-        shown = f" (hint: {hint})" if hint else ""
-        return _prompt(f"Password of two-step verification{shown}", hide_input=True)
-
-    def show_qr(self, url: str) -> None:
-        try:
-            import segno
-        except ImportError:
-            raise MissingExtra("segno", "telegram") from None
-        self.tell("In Telegram on your phone: Settings, Devices, Link Desktop Device. Scan this:")
-        segno.make(url, error="l").terminal(out=sys.stderr, border=2, compact=True)
-
-    def tell(self, text: str) -> None:
-        from clone.cli.show import say
-
-        say(text)
 
 
 @contextmanager
@@ -288,8 +215,7 @@ def _screen() -> Iterator[tuple[OnProgress, OnWait]]:
             if step.number != state["number"]:
                 if state["task"] is not None:
                     bars.remove_task(state["task"])
-                name = step.chat.title or f"Deleted account {step.chat.chat_id}"
-                state["number"], state["task"] = step.number, bars.add_task(f"  {name[:30]}", total=None)
+                state["number"], state["task"] = step.number, bars.add_task(f"  {_title(step.chat)[:30]}", total=None)
             bars.update(state["task"], completed=step.n_read, total=step.n_messages)
 
         def on_wait(why: str, left: int) -> None:
@@ -317,13 +243,20 @@ def _screen() -> Iterator[tuple[OnProgress, OnWait]]:
         yield on_first, on_first_wait
 
 
+def _title(chat: Chat) -> str:
+    """Return what Telegram's own list shows of a chat."""
+    if chat.kind.value == "saved":  # Telegram gives it the person's own name
+        return "Saved Messages"
+    return chat.title or "(deleted account)"
+
+
 def _show_list(dialogs: list[ListedDialog], as_json: bool) -> None:
     from clone.cli.show import emit, say, show_table
 
     rows = [
         (
             listed.chat.chat_id,
-            listed.chat.title or ("Saved Messages" if listed.chat.kind.value == "saved" else "(deleted account)"),
+            _title(listed.chat),
             f"@{listed.chat.username}" if listed.chat.username else "",
             listed.n_server if listed.n_server is not None else -1,
             "yes" if listed.is_wanted else "",
@@ -345,8 +278,7 @@ def _show_report(report: LiveReport, workspace: Workspace, as_json: bool) -> Non
     shows_names = console().is_terminal  # elsewhere this may be a log
 
     def name(dialog: DialogReport) -> str:
-        title = dialog.chat.title or ("Saved Messages" if dialog.chat.kind.value == "saved" else "(deleted account)")
-        return f"{title} ({dialog.chat.chat_id})" if shows_names else dialog.chat.chat_id
+        return f"{_title(dialog.chat)} ({dialog.chat.chat_id})" if shows_names else dialog.chat.chat_id
 
     shown = [d for d in report.dialogs if d.n_new or d.n_edited or d.n_deleted or not d.is_complete]
     rows = [
@@ -365,11 +297,12 @@ def _show_report(report: LiveReport, workspace: Workspace, as_json: bool) -> Non
         show_table("", ("dialog", "new", "edited", "deleted", "here", "Telegram", ""), rows)
     n_quiet = len(report.dialogs) - len(shown)
     if n_quiet:
-        say(f"{n_quiet:,} dialogs have nothing new.")
+        say("1 dialog has nothing new." if n_quiet == 1 else f"{n_quiet:,} dialogs have nothing new.")
     if report.n_forgotten:
         say(f"Left out, as clone forget has it: {report.n_forgotten:,}.")
     n_here = report.total(lambda d: d.n_here)
-    say(f"{n_here:,} messages of {len(report.dialogs):,} dialogs: {workspace.show(workspace.archive)}")
+    dialogs = "1 dialog" if len(report.dialogs) == 1 else f"{len(report.dialogs):,} dialogs"
+    say(f"{n_here:,} messages of {dialogs}: {workspace.show(workspace.archive)}")
     if as_json:
         emit(
             {

@@ -12,7 +12,6 @@ import click
 from clone.cli.options import json_option
 
 if TYPE_CHECKING:
-    from clone.archive import ChatCount
     from clone.workspace import Workspace
 
 
@@ -28,10 +27,13 @@ def command(contact: str, yes: bool, undo: bool, as_json: bool) -> None:
     What a model has learned cannot be taken out of it: the runs that were trained on them are listed.
     """
     import sys
+    from contextlib import ExitStack
 
     from clone.archive import Archive
+    from clone.cli.people import pseudonyms
     from clone.cli.show import emit, say
     from clone.collect.contacts import find_contact
+    from clone.prepare.lock import holding
     from clone.workspace import Workspace
 
     workspace = Workspace.here()
@@ -44,11 +46,15 @@ def command(contact: str, yes: bool, undo: bool, as_json: bool) -> None:
         name = f"{item.chat.source}:{item.chat.chat_id}"
         if not yes and sys.stdin.isatty() and sys.stderr.isatty():
             click.confirm(f"Remove {item.n_messages:,} messages with {name} for good?", abort=True, err=True)
-        pseudonym = _pseudonym(workspace, chats, item)
+        names = pseudonyms(workspace, [other.chat for other in chats])
+        pseudonym = names.get((item.chat.source, item.chat.chat_id), "") if workspace.key.exists() else None
         trained, perhaps = _runs(workspace, pseudonym)
-        with archive.transaction():
-            n_messages = archive.forget(item.chat)
-        folders = _drop_processed(workspace, pseudonym)
+        with ExitStack() as held:
+            for place in _processed(workspace):  # a run of prepare would write what it has read of them
+                held.enter_context(holding(workspace, place.name))
+            with archive.transaction():
+                n_messages = archive.forget(item.chat)
+            folders = _drop_processed(workspace, pseudonym)
         archive.scrub()
     say(f"Forgot {name}: {n_messages:,} messages are out of the archive.")
     for folder in folders:
@@ -58,7 +64,7 @@ def command(contact: str, yes: bool, undo: bool, as_json: bool) -> None:
         for run in trained:
             say(f"  {run}   trained on them")
         for run in perhaps:
-            say(f"  {run}   perhaps: its examples are no longer here to tell")
+            say(f"  {run}   perhaps: neither the run nor its examples tell")
     if as_json:
         emit(
             {
@@ -87,50 +93,49 @@ def _undo(archive: Any, contact: str, as_json: bool) -> None:
         emit({"contact": contact, "undone": True})
 
 
-def _pseudonym(workspace: Workspace, chats: list[ChatCount], item: ChatCount) -> str:
-    """Return the name that processed data has for a contact, "" where nothing was ever prepared."""
-    if not workspace.key.exists():
-        return ""
-    from clone.prepare.pseudonyms import load_key, name_contacts
-    from clone.records import ChatKind
-
-    ids = {f"{other.chat.source}\0{other.chat.chat_id}" for other in chats if other.chat.kind is ChatKind.PERSON}
-    return name_contacts(load_key(workspace.key), ids).get(f"{item.chat.source}\0{item.chat.chat_id}", "")
+def _processed(workspace: Workspace) -> list[Path]:
+    return sorted(path for path in workspace.processed("x").parent.glob("*") if path.is_dir())
 
 
-def _drop_processed(workspace: Workspace, pseudonym: str) -> list[str]:
+def _drop_processed(workspace: Workspace, pseudonym: str | None) -> list[str]:
     """Remove every folder of examples in which the contact is, or may be."""
     removed = []
-    for folder in sorted(path for path in workspace.processed("x").parent.glob("*") if path.is_dir()):
+    for folder in _processed(workspace):
         contacts = _contacts(folder / "manifest.json")
-        if contacts is None or pseudonym in contacts:
+        if contacts is None or pseudonym is None or pseudonym in contacts:
             shutil.rmtree(folder)
             removed.append(workspace.show(folder))
     return removed
 
 
-def _runs(workspace: Workspace, pseudonym: str) -> tuple[list[str], list[str]]:
+def _runs(workspace: Workspace, pseudonym: str | None) -> tuple[list[str], list[str]]:
     """Return the runs that were trained on the contact, and those of which nothing is left to tell."""
     from clone.workspace import hash_file
 
-    known = {hash_file(folder / "manifest.json"): folder for folder in workspace.all_processed()}
+    prepared = {hash_file(folder / "manifest.json"): folder / "manifest.json" for folder in workspace.all_processed()}
     trained, perhaps = [], []
     for run in workspace.all_runs():
-        try:
-            data_sha256 = json.loads((run / "run.json").read_text(encoding="utf-8"))["data_sha256"]
-        except (OSError, ValueError, KeyError):
-            data_sha256 = ""
-        folder = known.get(data_sha256)
-        if folder is None:
+        contacts = _contacts(run / "run.json")
+        if contacts is None:  # made before runs kept their contacts, or trained on a file of somebody else's
+            manifest = prepared.get(_data_sha256(run / "run.json"))
+            contacts = _contacts(manifest) if manifest else None
+        if contacts is None or pseudonym is None:  # without the key nobody can tell who is who
             perhaps.append(workspace.show(run))
-        elif pseudonym in (_contacts(folder / "manifest.json") or [pseudonym]):
+        elif pseudonym in contacts:
             trained.append(workspace.show(run))
     return trained, perhaps
 
 
-def _contacts(manifest: Path) -> list[str] | None:
-    """Return the pseudonyms in a manifest, None where it cannot be read."""
+def _data_sha256(card: Path) -> str:
     try:
-        return [str(name) for name in json.loads(manifest.read_text(encoding="utf-8"))["contacts"]]
+        return str(json.loads(card.read_text(encoding="utf-8"))["data_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _contacts(path: Path) -> list[str] | None:
+    """Return the pseudonyms in a manifest or a run's card, None where it names none."""
+    try:
+        return [str(name) for name in json.loads(path.read_text(encoding="utf-8"))["contacts"]]
     except (OSError, ValueError, KeyError, TypeError):
         return None

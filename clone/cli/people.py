@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,28 +21,37 @@ def known_contacts(workspace: Workspace, recipe_name: str) -> Contacts:
 
 def pseudonym_of(workspace: Workspace, chat: Chat) -> str:
     """Return the pseudonym under which training saw a chat; "" where it did not."""
-    return _pseudonyms(workspace)[0].get(_contact_id(chat), "")
+    return pseudonyms(workspace, _people(workspace)).get((chat.source, chat.chat_id), "")
+
+
+def pseudonyms(workspace: Workspace, chats: Iterable[Chat]) -> Mapping[tuple[str, str], str]:
+    """Return the pseudonym of each person in an archive's chats by source and chat id, {} where none were drawn."""
+    if not workspace.key.exists():
+        return {}
+    from clone.prepare.pseudonyms import contact_id, load_key, name_contacts
+    from clone.records import ChatKind
+
+    ids = {
+        contact_id(chat.source, chat.chat_id): (chat.source, chat.chat_id)
+        for chat in chats
+        if chat.kind is ChatKind.PERSON
+    }
+    return {ids[contact]: name for contact, name in name_contacts(load_key(workspace.key), ids).items()}
 
 
 def _real_names(workspace: Workspace) -> Mapping[str, str]:
     """Return the title of each contact's chat by pseudonym; {} where archive or key are gone."""
-    pseudonyms, titles = _pseudonyms(workspace)
-    return {pseudonyms[contact]: title for contact, title in titles.items() if title}
+    chats = _people(workspace)
+    names = pseudonyms(workspace, chats)
+    return {names[chat.source, chat.chat_id]: chat.title for chat in chats if names and chat.title}
 
 
-def _pseudonyms(workspace: Workspace) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Return pseudonym and title of every contact that examples were made of."""
-    if not workspace.archive.exists() or not workspace.key.exists():
-        return {}, {}
+def _people(workspace: Workspace) -> list[Chat]:
+    """Return the archive's chats with people, [] where there is no archive."""
+    if not workspace.archive.exists():
+        return []
     from clone.archive import Archive
-    from clone.prepare.pseudonyms import load_key, name_contacts
     from clone.records import ChatKind
 
     with Archive.open(workspace.archive) as archive:
-        chats = [item.chat for item in archive.chats() if item.chat.kind is ChatKind.PERSON]
-    titles = {_contact_id(chat): chat.title for chat in chats}
-    return name_contacts(load_key(workspace.key), titles), titles
-
-
-def _contact_id(chat: Chat) -> str:
-    return f"{chat.source}\0{chat.chat_id}"
+        return [item.chat for item in archive.chats() if item.chat.kind is ChatKind.PERSON]

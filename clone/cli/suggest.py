@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -56,10 +55,9 @@ def command(
 
     if importlib.util.find_spec("telethon") is None:
         raise MissingExtra("telethon", "telegram")
-    from clone.cli.collect_live import _application, _is_terminal, _Terminal
+    from clone.cli.telegram import make_login
     from clone.collect.telegram import connection
     from clone.collect.telegram.drafts import draft_answer
-    from clone.collect.telegram.login import Login
 
     recipe = load_recipe(recipe_path)
     workspace = Workspace.here()
@@ -75,13 +73,7 @@ def command(
         known = contact if contact in twin.contacts else ""
         return suggest_answer(twin, known, messages, sampling, session_gap=gap)
 
-    login = Login(
-        workspace.telegram,
-        application=_application(),
-        session=os.environ.get("CLONE_TELEGRAM_SESSION") or None,
-        person=_Terminal() if _is_terminal() else None,
-        proxy=proxy,
-    )
+    login = make_login(workspace, proxy)
     draft = draft_answer(
         login,
         who,

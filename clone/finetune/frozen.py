@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clone.errors import HardwareError
-from clone.lm.model import Transformer
+from clone.lm.model import Block, Linear
 
 _E4M3 = torch.float8_e4m3fn
 _E4M3_MAX = 448.0
@@ -28,19 +28,34 @@ _NF4 = (
 )  # fmt: skip
 
 
-def quantise(model: Transformer, how: str) -> None:
-    """Store the frozen weights of the blocks in fewer bits, in place; the head and the norms stay.
+def quantise(block: Block, how: str) -> None:
+    """Store the frozen weights of a block's products in fewer bits, in place; the norms stay."""
+    for linear in block.modules():
+        if isinstance(linear, Linear):
+            assert linear.weight is not None
+            linear.product = Fp8Product(linear.weight) if how == "fp8" else Nf4Product(linear.weight)
+            linear.weight = None
 
-    Raises HardwareError where the device has no fp8.
-    """
-    if how == "fp8" and (model.device.type != "cuda" or torch.cuda.get_device_capability(model.device) < (8, 9)):
+
+def check_fp8(device: torch.device) -> None:
+    """Raise HardwareError where the device has no fp8."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 9):
         raise HardwareError(
             "fp8 needs a GPU of the Ada or Hopper generation or newer.", "Train without: --set finetune.frozen=same"
         )
-    for _, linear in model.linears():
-        assert linear.weight is not None
-        linear.product = Fp8Product(linear.weight) if how == "fp8" else Nf4Product(linear.weight)
-        linear.weight = None
+
+
+def move(part: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:
+    """Move the parameters of `part` to a device, the frozen ones in `dtype` (as they are for None).
+
+    Those that share their memory (a tied head) share it afterwards.
+    """
+    moved: dict[tuple[int, torch.Size], Tensor] = {}
+    for parameter in part.parameters():
+        key = (parameter.data_ptr(), parameter.shape)
+        if key not in moved:
+            moved[key] = parameter.data.to(device, None if parameter.requires_grad else dtype)
+        parameter.data = moved[key]
 
 
 class Fp8Product(nn.Module):

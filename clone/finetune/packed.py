@@ -1,25 +1,25 @@
-"""Attention and loss over packed documents.
+"""A base with its adapter on packed rows: hidden states and loss.
 
-A document's tokens see their own document only. On a GPU one kernel does all documents of a row
-(`torch.nn.attention.varlen`); elsewhere each document is attended to by itself. The head is computed for graded tokens
-alone, in chunks that are computed again in the backward pass, so that logits never stand in memory whole.
+The head is computed for graded tokens alone, in chunks, so that logits never stand in memory whole.
 """
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from clone.finetune.rows import PackedBatch
-from clone.lm.model import Block, Heads, Rope, Transformer, attend_within
+from clone.finetune.documents import Documents
+from clone.finetune.frozen import move, quantise
+from clone.finetune.parallel import ParallelBlock, Row, is_parallel_block
+from clone.finetune.rows import PackedBatch, padded_size
+from clone.finetune.wide import steps_for
+from clone.lm.model import Block, Rope, Transformer
 
-_DOCUMENTS_STEP = 128  # offsets are padded to a multiple, so that a compiled block meets few shapes
+_TENSOR_CORE = 16  # rows that the tensor cores take together
 
 
 def head_chunk(checkpointing: bool) -> int:
@@ -27,91 +27,55 @@ def head_chunk(checkpointing: bool) -> int:
     return 512 if checkpointing else 2048
 
 
-@dataclass(frozen=True, slots=True)
-class Documents:
-    """The borders of a row, and how to attend within them."""
-
-    offsets: list[int]
-    longest: int  # rounded up to a power of two
-    # on a GPU, None elsewhere:
-    cumulative: Tensor | None = None  # (padded D + 1,) int32: the offsets
-    starts: Tensor | None = None  # (T,) int32: where each token's document begins
-    ends: Tensor | None = None  # (T,) int32: and ends
-
-    @classmethod
-    def of(cls, batch: PackedBatch) -> Documents:
-        lengths = [b - a for a, b in zip(batch.offsets, batch.offsets[1:], strict=False)]
-        longest = 1 << (max(lengths) - 1).bit_length()
-        if batch.input_ids.device.type != "cuda":
-            return cls(batch.offsets, longest)
-        n = -(-len(batch.offsets) // _DOCUMENTS_STEP) * _DOCUMENTS_STEP + 1
-        padded = batch.offsets + [batch.offsets[-1]] * (n - len(batch.offsets))
-        offsets, sizes = torch.tensor(batch.offsets, dtype=torch.int32), torch.tensor(lengths)
-        on_device = [
-            tensor.pin_memory().to(batch.input_ids.device, non_blocking=True)
-            for tensor in (
-                torch.tensor(padded, dtype=torch.int32),
-                offsets[:-1].repeat_interleave(sizes),
-                offsets[1:].repeat_interleave(sizes),
-            )
-        ]
-        return cls(batch.offsets, longest, *on_device)
-
-    def __call__(self, heads: Heads, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend: q (T, n_head, hs), k and v (T, n_query_groups, hs) -> (T, n_head, hs)."""
-        if self.cumulative is not None and heads.softcap is None and q.dtype in (torch.bfloat16, torch.float16):
-            if (
-                self.starts is not None
-                and k.shape[1] < q.shape[1]
-                and heads.window is None
-                and q.shape[2] in (32, 64, 128)
-            ):
-                from clone.finetune.kernels import packed_attention
-
-                out: Tensor = packed_attention(q, k, v, self.starts, self.ends, heads.scale)[0]
-                return out
-            return self._varlen(heads, q, k, v)
-        return torch.cat(
-            [attend_within(heads, q[a:b], k[a:b], v[a:b]) for a, b in zip(self.offsets, self.offsets[1:], strict=False)]
-        )
-
-    def _varlen(self, heads: Heads, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        from torch.nn.attention.varlen import varlen_attn
-
-        window = (-1, 0) if heads.window is None else (heads.window - 1, 0)
-        options: dict[str, object] = {"scale": heads.scale, "window_size": window}
-        if k.shape[1] != q.shape[1]:
-            if "enable_gqa" in inspect.signature(varlen_attn).parameters:
-                options["enable_gqa"] = True
-            else:
-                share = q.shape[1] // k.shape[1]
-                k, v = k.repeat_interleave(share, 1), v.repeat_interleave(share, 1)
-        cumulative, longest = self.cumulative, self.longest
-        return cast(Tensor, varlen_attn(q, k, v, cumulative, cumulative, longest, longest, **options))  # type: ignore[arg-type]
-
-
 class PackedModel(nn.Module):
-    """A base with its adapter, trained on packed rows: a batch in, the summed loss of its graded tokens out."""
+    """A base with its adapter, trained on packed rows: a batch in, the summed loss of its graded tokens out.
 
-    def __init__(self, model: Transformer, *, checkpointing: bool = False, compiles: bool = False) -> None:
+    Blocks of Falcon's kind run by hand-written steps on a GPU (`fuses`, which may be asked for elsewhere too); others
+    as they are, compiled if `compiles`.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        frozen: str = "same",
+        checkpointing: bool = False,
+        compiles: bool = False,
+        pads: bool = False,
+        fuses: bool | None = None,
+    ) -> None:
+        """Move `model` to `device`, if any, block by block, its frozen weights kept as `frozen` says (same, fp8, nf4).
+
+        `pads` fills rows up to few sizes for blocks that are compiled elsewhere; `compiles` does both.
+        """
         super().__init__()
         self.model = model
-        self.checkpointing, self.compiles = checkpointing, compiles
+        if fuses is None:
+            fuses = (device or model.device).type == "cuda" and is_fusable(model)
+        stays = device is None and not fuses and frozen == "same"  # shards lie where they should
+        self.fused = [] if stays else place(model, device or model.device, dtype, frozen, fuses)
+        self.checkpointing, self.compiles = checkpointing, compiles and not fuses
+        self.pads = pads or self.compiles
         self._rope = Rope(model.shape, device=model.device)
         self._run, self._run_last = _run_block, _run_last_block
-        if compiles:
+        if self.compiles:
             import torch._dynamo
 
             torch._dynamo.config.recompile_limit = 64  # a few sizes of row, with and without gradients
             # The matcher would make one product of "product plus product" and pay for a copy of the first.
             self._run = torch.compile(_run_block, dynamic=False, options={"pattern_matcher": False})
             self._run_last = torch.compile(_run_last_block, options={"pattern_matcher": False})
-        self._head = torch.compile(_chunk_loss, dynamic=None) if compiles else _chunk_loss
+        self._head = torch.compile(_chunk_loss, dynamic=None) if self.compiles else _chunk_loss
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Return the sum of the losses of a row's graded tokens, in nats, fp32."""
-        if self.compiles:
-            batch = batch.padded()
+        n = len(batch.input_ids)
+        if self.pads:
+            batch = batch.padded(padded_size(n))
+        elif self.fused:
+            batch = batch.padded(-(-n // _TENSOR_CORE) * _TENSOR_CORE)
         return self.head_loss(self.hidden(batch), batch.labels[batch.graded])
 
     def hidden(self, batch: PackedBatch) -> Tensor:
@@ -122,9 +86,13 @@ class PackedModel(nn.Module):
         model, documents = self.model, Documents.of(batch)
         ropes = self._rope.at(batch.positions)
         x = model.embed(batch.input_ids)
-        for layer, block in enumerate(model.blocks):
+        last = model.shape.n_layer - 1
+        is_kept = not self.checkpointing
+        for layer, fused in enumerate(self.fused):
+            x = fused(x, Row(ropes[0], documents, batch.graded if layer == last else None, is_kept or layer == last))
+        for layer, block in enumerate([] if self.fused else model.blocks):
             rope = ropes[layer in model.shape.local_rope_layers]
-            if layer == model.shape.n_layer - 1:
+            if layer == last:
                 x = self._run_last(block, x, rope, documents, batch.graded)
             elif self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(self._run, block, x, rope, documents, use_reentrant=False)
@@ -134,14 +102,61 @@ class PackedModel(nn.Module):
 
     def head_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Return the summed cross entropy of hidden states (N, C) against labels (N,), in chunks."""
+        head, size = self.model.lm_head, head_chunk(self.checkpointing)
+        if self.model.shape.logit_softcap is None and head.bias is None and head.lora_A is None:
+            loss: Tensor = _HeadLoss.apply(hidden, labels, head.weight, size)  # type: ignore[no-untyped-call]
+            return loss
         total = hidden.new_zeros((), dtype=torch.float32)
-        size = head_chunk(self.checkpointing)
         for states, targets in zip(torch.split(hidden, size), torch.split(labels, size), strict=True):
             if torch.is_grad_enabled():
                 total = total + checkpoint(self._head, self.model, states, targets, use_reentrant=False)
             else:
                 total = total + self._head(self.model, states, targets)
         return total
+
+
+def is_fusable(model: Transformer) -> bool:
+    """Whether the blocks of `model` with its adapter can run by hand-written steps."""
+    linears = [linear for _, linear in model.linears()]
+    return is_parallel_block(model.shape) and all(n.weight is not None and not n.lora_dropout for n in linears)
+
+
+def place(
+    model: Transformer, device: torch.device, dtype: torch.dtype | None, frozen: str, fuses: bool
+) -> list[ParallelBlock]:
+    """Move a model to a device, never more than a block of it in full width; return its blocks if they are fused."""
+    fused: list[ParallelBlock] = []
+    shared: dict[tuple[int, int], Tensor] = {}
+    for block in model.blocks:
+        move(block, device, dtype)
+        if fuses:
+            fused.append(ParallelBlock(block, frozen, shared))
+        elif frozen != "same":
+            quantise(block, frozen)
+    move(model, device, dtype)
+    return fused
+
+
+class _HeadLoss(torch.autograd.Function):
+    """The loss of chunk after chunk, whose gradient is found at once, while the logits stand."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, labels: Tensor, weight: Tensor, size: int) -> Tensor:
+        grade = steps_for(hidden).grade
+        d_hidden = torch.empty_like(hidden)
+        total = hidden.new_zeros((), dtype=torch.float32)
+        for i in range(0, len(hidden), size):
+            logits = hidden[i : i + size] @ weight.t()
+            total += grade(logits, labels[i : i + size]).sum()  # the logits are their gradient now
+            if ctx.needs_input_grad[0]:
+                torch.mm(logits, weight, out=d_hidden[i : i + size])
+        ctx.save_for_backward(d_hidden)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (d_hidden,) = ctx.saved_tensors
+        return (d_hidden * grads[0]).to(d_hidden.dtype), None, None, None
 
 
 def _run_block(block: Block, x: Tensor, rope: tuple[Tensor, Tensor], documents: Documents) -> Tensor:

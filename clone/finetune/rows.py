@@ -6,6 +6,7 @@ alone, so that a resumed run meets the same batches. Knows nothing of models.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,13 +33,10 @@ class PackedBatch:
     def n_learned(self) -> int:
         return len(self.graded)
 
-    def padded(self) -> PackedBatch:
-        """Return the batch with documents that nobody grades at its end, up to one of few sizes.
-
-        A compiled block is made anew for every size of row that it meets.
-        """
+    def padded(self, size: int) -> PackedBatch:
+        """Return the batch with documents that nobody grades at its end, `size` tokens in all."""
         n = len(self.input_ids)
-        more = padded_size(n) - n
+        more = size - n
         if not more:
             return self
         offsets = [*self.offsets, *range(n + _FILLER, n + more, _FILLER), n + more]
@@ -59,7 +57,10 @@ class PackedBatch:
 
 
 def padded_size(n: int) -> int:
-    """Return the smallest of 2^k and 3 * 2^k that is at least `n`, from 256 on."""
+    """Return the smallest of 2^k and 3 * 2^k that is at least `n`, from 256 on.
+
+    A compiled block is made anew for every size of row that it meets.
+    """
     size = max(256, 1 << (n - 1).bit_length())
     return size * 3 // 4 if n <= size * 3 // 4 and size > 256 else size
 
@@ -74,25 +75,26 @@ def order_of_epoch(sequences: Sequences, seed: int, epoch: int) -> list[int]:
     return torch.randperm(len(sequences), generator=generator).tolist()
 
 
-def fill_rows(lengths: Sequence[int], order: Sequence[int], row_tokens: int) -> list[list[int]]:
-    """Return rows of at most `row_tokens` tokens: each sequence goes into the first open row that has room.
+def fill_rows(lengths: Sequence[int], which: Sequence[int], row_tokens: int) -> list[list[int]]:
+    """Return rows of at most `row_tokens` tokens, as few as will do and about equally long.
 
-    A sequence that is longer than a row gets one of its own.
+    A short row costs nearly what a long one does, and devices that share rows wait for the longest. A sequence that is
+    longer than a row gets one of its own.
     """
-    rows: list[list[int]] = []
-    open_rows: list[tuple[int, int]] = []  # (index, room), the newest few
-    for i in order:
-        n = lengths[i]
-        for k, (row, room) in enumerate(open_rows):
-            if n <= room:
-                rows[row].append(i)
-                open_rows[k] = (row, room - n)
-                break
-        else:
-            rows.append([i])
-            open_rows.append((len(rows) - 1, row_tokens - n))
-            open_rows = [item for item in open_rows if item[1] >= 8][-16:]
-    return rows
+    longest_first = sorted(which, key=lambda i: -lengths[i])
+    alone = [[i] for i in longest_first if lengths[i] >= row_tokens]
+    shared = longest_first[len(alone) :]
+    n_rows = -(-sum(lengths[i] for i in shared) // row_tokens)
+    while True:
+        rows: list[list[int]] = [[] for _ in range(n_rows)]
+        heap = [(0, k) for k in range(n_rows)]  # (tokens, row)
+        for i in shared:
+            n, k = heap[0]  # the emptiest
+            heapq.heapreplace(heap, (n + lengths[i], k))
+            rows[k].append(i)
+        if all(n <= row_tokens for n, _ in heap):
+            return alone + rows
+        n_rows += 1
 
 
 def plan_epoch(sequences: Sequences, seed: int, epoch: int, row_tokens: int, step_tokens: int) -> list[list[list[int]]]:
@@ -109,8 +111,7 @@ def plan_epoch(sequences: Sequences, seed: int, epoch: int, row_tokens: int, ste
             n = 0
         steps[-1].append(i)
         n += lengths[i]
-    # The longest first, so that the short ones fill what the long ones leave.
-    return [fill_rows(lengths, sorted(step, key=lambda i: -lengths[i]), row_tokens) for step in steps]
+    return [fill_rows(lengths, step, row_tokens) for step in steps]
 
 
 def lay_row(sequences: Sequences, row: Sequence[int]) -> PackedBatch:

@@ -54,6 +54,11 @@ class Sequences:
     def n_learned(self) -> int:
         return int(self.is_learned.sum())
 
+    def count_learned(self, indices: Iterable[int]) -> int:
+        """Return how many tokens of some sequences are graded. Nothing comes before the first of each."""
+        starts = self.starts
+        return sum(int(self.is_learned[starts[i] + 1 : starts[i + 1]].sum()) for i in indices)
+
     @property
     def lengths(self) -> Tensor:
         """Tokens of each sequence, (n,) int64."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -21,15 +21,26 @@ from lightning.fabric import Fabric
 from clone import __version__
 from clone.archive import Archive
 from clone.errors import DataError, HardwareError, ModelError
+from clone.finetune.devices import (
+    Strategy,
+    check_alike,
+    check_shardable,
+    in_turn,
+    is_sharded,
+    join_blocks,
+    losing_none,
+    make_fabric,
+    open_shards,
+)
 from clone.finetune.examples import check_foreign, check_prepared
-from clone.finetune.frozen import quantise
+from clone.finetune.frozen import check_fp8
 from clone.finetune.packed import PackedModel, head_chunk
 from clone.finetune.plot import write_plots
 from clone.finetune.schedule import default_peak, default_step_tokens
 from clone.finetune.sequences import Part, Sequences, load_sequences
 from clone.finetune.state import STATE, Origin, Progress, check_same, read_state, unfinished_runs
 from clone.finetune.train import Plan, StepReport, count_steps, measure_steps, memory_gb, train
-from clone.lm.base import BaseFolder, n_parameters, resolve_base
+from clone.lm.base import BaseFolder, known_shape, n_parameters, resolve_base
 from clone.lm.runs import write_card
 from clone.lm.shape import Shape
 from clone.lm.template import TEMPLATE_VERSION
@@ -40,6 +51,7 @@ from clone.records import RunCard
 from clone.workspace import Workspace, make_private_folder
 
 CPU_LIMIT = 1_000_000_000  # weights above which a CPU would need weeks
+_SAFE_SHARE = 0.92  # of a card's memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,7 @@ class DryRun:
     device_memory_gb: float
     disk_gb: float  # adapters and the state to resume from
     tokens_a_character: float
+    ways_to_lower: list[str]  # what to type for less memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +94,14 @@ class _Ready:
     device: str
     base: BaseFolder
     data_sha256: str
+    contacts: tuple[str, ...] | None  # pseudonyms in the examples, None for a stranger's file
     train: Sequences
     validation: Sequences
     plan: Plan
 
 
+# The run's folder, what it was begun with, and where it stands, None for a new one.
+_Standing = tuple[Path, Origin, tuple[Progress, dict[str, torch.Tensor]] | None]
 OnProgress = Callable[[str, int, int | None], None]
 OnNote = Callable[[str], None]
 
@@ -121,39 +137,34 @@ def finetune(
         created_at=now.isoformat(),
         template=TEMPLATE_VERSION,
     )
-    resume_from: tuple[Progress, dict[str, torch.Tensor]] | None = None
-    if resume:
-        runs = unfinished_runs(workspace.runs(recipe.name))
-        if not runs:
-            raise ModelError(f"no unfinished run of '{recipe.name}' to go on with.", "Start one: clone finetune")
-        run = runs[-1]
-        progress, begun, tensors = read_state(run)
-        check_same(begun, origin, workspace.show(run))
-        origin = begun
-        resume_from = (progress, tensors)
-    else:
-        mine = new_run(workspace.runs(recipe.name), now) if fabric.is_global_zero else workspace.root
-        run = fabric.broadcast(mine)
-
+    standing: _Standing | None = _look_for_unfinished(recipe, workspace, fabric, origin) if resume else None
     on_progress("opening the base", 0, None)
     torch.use_deterministic_algorithms(settings.deterministic)
     try:
-        at = train(
-            fabric,
-            open_packed(settings, base, fabric),
-            ready.train,
-            ready.validation,
-            settings,
-            plan,
-            run,
-            origin,
-            AdapterMeta(settings.lora_rank, settings.lora_alpha, base.name, base.sha256),
-            resume_from=resume_from,
-            on_step=on_step,
-            should_stop=should_stop,
-        )
-    except torch.OutOfMemoryError as error:
-        raise _too_large(settings, plan, ready.device) from error
+        model = open_packed(settings, base, fabric)
+        if standing is None:
+            mine = new_run(workspace.runs(recipe.name), now) if fabric.is_global_zero else workspace.root
+            standing = (fabric.broadcast(mine), origin, None)
+        run, origin, resume_from = standing
+        with losing_none(fabric, f"Start all processes again with --resume: {workspace.show(run)} goes on."):
+            at = train(
+                fabric,
+                model,
+                ready.train,
+                ready.validation,
+                settings,
+                plan,
+                run,
+                origin,
+                AdapterMeta(settings.lora_rank, settings.lora_alpha, base.name, base.sha256),
+                resume_from=resume_from,
+                on_step=on_step,
+                should_stop=should_stop,
+            )
+    except RuntimeError as error:
+        if not _ran_out(error):
+            raise
+        raise _too_large(settings, plan, ready.device, fabric) from error
 
     per_byte = ready.validation.n_learned / max(1, ready.validation.n_bytes) / math.log(2)
     card = RunCard(
@@ -177,12 +188,33 @@ def finetune(
         device=device_name(ready.device, fabric.world_size),
         peak_memory_gb=round(memory_gb(fabric.device), 3),
         versions=versions(),
+        contacts=ready.contacts,
     )
     if fabric.is_global_zero:
         write_card(run, card)
         (run / STATE).unlink(missing_ok=True)
         write_plots(run)
+    fabric.barrier()
     return FinetuneReport(run, card, at.best_step, plan.n_steps, ready.train, ready.validation)
+
+
+def _look_for_unfinished(recipe: Recipe, workspace: Workspace, fabric: Fabric, origin: Origin) -> _Standing:
+    """Return the newest unfinished run, what it was made of and where it stands, as the first process finds them."""
+    found: list[Any] = []
+
+    def look() -> None:
+        if not fabric.is_global_zero:
+            return
+        runs = unfinished_runs(workspace.runs(recipe.name))
+        if not runs:
+            raise ModelError(f"no unfinished run of '{recipe.name}' to go on with.", "Start one: clone finetune")
+        progress, begun, tensors = read_state(runs[-1])
+        check_same(begun, origin, workspace.show(runs[-1]))
+        found.extend((runs[-1], begun, (progress, tensors)))
+
+    in_turn(fabric, look)
+    run, begun, stands = fabric.broadcast(found)
+    return run, begun, stands
 
 
 def dry_run(
@@ -204,13 +236,16 @@ def dry_run(
     settings, plan = ready.settings, ready.plan
     on_progress("measuring steps", 0, None)
     try:
-        model = open_packed(settings, ready.base, ready.fabric)
-        seconds = measure_steps(ready.fabric, model, ready.train, settings, plan, n_measured)
-    except torch.OutOfMemoryError as error:
-        raise _too_large(settings, plan, ready.device) from error
+        with losing_none(ready.fabric, "Its own message says why."):
+            model = open_packed(settings, ready.base, ready.fabric)
+            seconds = measure_steps(ready.fabric, model, ready.train, settings, plan, n_measured)
+    except RuntimeError as error:
+        if not _ran_out(error):
+            raise
+        raise _too_large(settings, plan, ready.device, ready.fabric) from error
     n_weights = sum(p.numel() for p in adapter_parameters(model.model).values())
     # An evaluation costs a forward pass, a third of a step, for each token.
-    evaluation = seconds / plan.step_tokens * ready.validation.n_tokens / 3
+    evaluation = seconds / plan.step_tokens * ready.validation.n_tokens / 3  # spread over the devices as a step is
     total_gb = (
         torch.cuda.get_device_properties(ready.fabric.device).total_memory / 1e9 if ready.device == "cuda" else 0.0
     )
@@ -227,6 +262,7 @@ def dry_run(
         device_memory_gb=total_gb,
         disk_gb=n_weights * 4 * (2 + 3) / 1e9,
         tokens_a_character=ready.train.n_tokens / max(1, ready.train.n_characters),
+        ways_to_lower=ways_to_lower(settings, plan, ready.device, ready.fabric),
     )
 
 
@@ -255,38 +291,67 @@ def _get_ready(
     device = pick_device()
     check_hardware(settings.base, n_parameters(settings.base, workspace.bases), device, settings.precision)
     if fabric is None:
-        fabric = make_fabric(device, settings.devices, settings.nodes)
-        fabric.launch()
+        strategy, why = choose_strategy(settings, known_shape(settings.base, workspace.bases), device, is_auto)
+        fabric = make_fabric(device, strategy, settings.devices, settings.nodes)
+        if why and fabric.is_global_zero:
+            on_note(why)
+    if not fabric.is_global_zero:
+        on_progress, on_note = _unseen, _unheard
 
-    with fabric.rank_zero_first():  # one fetches and tokenises, the others find it done
+    bases: list[BaseFolder] = []
+    loaded: list[Sequences] = []
+
+    def load() -> None:
         base = resolve_base(settings.base, workspace.bases, on_progress=on_progress, on_note=on_note)
         tokens = Tokens.load(base.path)
         max_tokens = min(settings.max_sequence_tokens or 2048, base.shape.block_size)
         cache = workspace.processed(recipe.name) / "tokens"
         tokenizer = base.path / "tokenizer.json"
-        sequences, held_out = (
-            load_sequences(path, tokens, tokenizer, cache, max_tokens, on_progress, part) for path, part in files
-        )
-    check_graded(sequences, held_out, workspace.show(data or prepared.folder))
+        for path, part in files:
+            loaded.append(load_sequences(path, tokens, tokenizer, cache, max_tokens, on_progress, part))
+        check_graded(loaded[0], loaded[1], workspace.show(data or prepared.folder))
+        bases.append(base)
+
+    in_turn(fabric, load)  # the first fetches and tokenises, the others find it done
+    (base,), (sequences, held_out) = bases, loaded
     if is_auto and device == "cuda":
-        settings = fit_card(settings, base.shape, *card_of(fabric.device))
+        n_shards = fabric.world_size if is_sharded(fabric) else 1
+        settings = fit_card(settings, base.shape, *card_of(fabric.device), n_shards=n_shards)
         on_note(
             f"For this card: rows of {settings.row_tokens:,} tokens, frozen weights {settings.frozen}, "
             f"activations {'recomputed' if settings.checkpointing else 'kept'}."
         )
+    elif is_auto:
+        on_note("--auto chooses for a GPU; this machine has none, so the settings stay as they are.")
     plan = make_plan(settings, base.shape, sequences, device)
-    return _Ready(settings, fabric, device, base, prepared.sha256, sequences, held_out, plan)
+    facts = {"the recipe": settings.model_dump(mode="json"), "the base": base.sha256, "the data": prepared.sha256}
+    check_alike(fabric, {**facts, "the strategy": is_sharded(fabric), "the steps": plan})
+    contacts = prepared.manifest.get("contacts")
+    known = None if contacts is None else tuple(str(name) for name in contacts)
+    return _Ready(settings, fabric, device, base, prepared.sha256, known, sequences, held_out, plan)
+
+
+def _unseen(what: str, done: int, total: int | None) -> None:
+    """Show nothing: only the first process tells."""
+
+
+def _unheard(text: str) -> None:
+    """Say nothing: only the first process tells."""
 
 
 def open_packed(settings: FinetuneRecipe, base: BaseFolder, fabric: Fabric) -> PackedModel:
     """Return the base on the device with a fresh adapter, ready for packed rows."""
-    device = fabric.device.type
+    device = fabric.device
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-    if settings.precision == "auto" and device == "cuda":
+    if settings.precision == "auto" and device.type == "cuda":
         dtype = torch.bfloat16
-    model = open_model(base.path, device=fabric.device, dtype=dtype, is_head_tied=base.is_head_tied)
-    if settings.frozen != "same":
-        quantise(model, settings.frozen)
+    if settings.frozen == "fp8":
+        check_fp8(device)
+    if is_sharded(fabric):
+        model = open_shards(fabric, base, dtype)
+    else:
+        # Mapped from the file, and moved to the device block by block: a card need not hold the base in full width.
+        model = open_model(base.path, is_head_tied=base.is_head_tied)
     add_adapter(
         model,
         targets=list(settings.lora_targets),
@@ -295,8 +360,19 @@ def open_packed(settings: FinetuneRecipe, base: BaseFolder, fabric: Fabric) -> P
         dropout=settings.lora_dropout,
         seed=settings.seed,
     )
-    compiles = device == "cuda" if settings.compile is None else settings.compile
-    return PackedModel(model, checkpointing=settings.checkpointing, compiles=compiles)
+    compiles = device.type == "cuda" if settings.compile is None else settings.compile
+    if is_sharded(fabric):
+        packed = PackedModel(model, checkpointing=settings.checkpointing, fuses=False, pads=compiles)
+        join_blocks(fabric, packed, compiles)
+        return packed
+    return PackedModel(
+        model,
+        device=device,
+        dtype=dtype,
+        frozen=settings.frozen,
+        checkpointing=settings.checkpointing,
+        compiles=compiles,
+    )
 
 
 def activation_bytes(shape: Shape, checkpointing: bool) -> float:
@@ -306,24 +382,77 @@ def activation_bytes(shape: Shape, checkpointing: bool) -> float:
     return shape.n_layer * between + 2 * inside if checkpointing else shape.n_layer * inside
 
 
-def fit_card(settings: FinetuneRecipe, shape: Shape, total_bytes: int, capability: tuple[int, int]) -> FinetuneRecipe:
-    """Return settings with rows, checkpointing and the keeping of weights chosen for a card, the fastest that fits."""
-    weights = shape.n_parameters - shape.vocab_size * shape.n_embd
+def needed_bytes(shape: Shape, frozen: str, checkpointing: bool, row_tokens: int, n_shards: int = 1) -> float:
+    """Return the memory that training in bf16 takes on a GPU, rather too much than too little.
+
+    Of Falcon-7B it says 52, 17.7 and 6.8 GB where 46.2 (rows of 8,192), 16.4 (4,096, checkpointing) and 6.2 GB (2,048,
+    nf4, checkpointing) were measured.
+    """
     embedding = 2 * shape.vocab_size * shape.n_embd
-    fast = "fp8" if capability >= (9, 0) else "same"
+    blocks = (shape.n_parameters - shape.vocab_size * shape.n_embd) * (0.5 + 2 / 64 if frozen == "nf4" else 2)
+    if n_shards > 1:
+        blocks = blocks / n_shards + 3 * blocks / shape.n_layer  # the block in use, the one fetched and its wire copy
+    head = head_chunk(checkpointing) * shape.vocab_size * 10  # logits in bf16 and fp32, with their gradients
+    rest = 1.2e9  # the adapter with its moments, a widened weight, the CUDA context
+    return blocks + embedding + head + row_tokens * activation_bytes(shape, checkpointing) + rest
+
+
+def fit_card(
+    settings: FinetuneRecipe, shape: Shape, total_bytes: int, capability: tuple[int, int], n_shards: int = 1
+) -> FinetuneRecipe:
+    """Return settings with rows, checkpointing and the keeping of weights chosen for a card, the fastest that fits.
+
+    What the recipe says of them itself stays. Shards keep the weights as they are.
+    """
+    fast = "fp8" if capability >= (9, 0) and n_shards == 1 else "same"
     tries = [(fast, False, rows) for rows in (8192, 4096)]
     tries += [(fast, True, rows) for rows in (8192, 4096, 2048)]
-    tries += [("nf4", True, rows) for rows in (8192, 4096, 2048, 1024)]
-    for frozen, checkpointing, rows in tries:
-        head = head_chunk(checkpointing) * shape.vocab_size * 10  # logits in bf16 and fp32, with their gradients
-        kept = weights * (0.5 + 2 / 64 if frozen == "nf4" else 2) + embedding + head
-        rest = 1.2e9  # the adapter with its moments, a widened weight, the CUDA context
-        if kept + rows * activation_bytes(shape, checkpointing) + rest <= 0.92 * total_bytes:
-            return settings.model_copy(
-                update={"frozen": frozen, "checkpointing": checkpointing, "row_tokens": settings.row_tokens or rows}
-            )
+    if n_shards == 1:
+        tries += [("nf4", True, rows) for rows in (8192, 4096, 2048, 1024)]
+    for choice in tries:
+        given = dict(zip(("frozen", "checkpointing", "row_tokens"), choice, strict=True))
+        given |= {key: getattr(settings, key) for key in given.keys() & settings.model_fields_set}
+        chosen = settings.model_copy(update={**given, "row_tokens": given["row_tokens"] or choice[2]})
+        needed = needed_bytes(shape, chosen.frozen, chosen.checkpointing, chosen.row_tokens or 0, n_shards)
+        if needed <= _SAFE_SHARE * total_bytes:
+            return chosen
+    where = f"{n_shards} cards" if n_shards > 1 else "a card"
+    how = "in shards" if n_shards > 1 else "as the recipe has it" if settings.model_fields_set else "even in four bits"
     raise HardwareError(
-        f"this base does not fit a card of {total_bytes / 1e9:.0f} GB, even in four bits.", "Choose a smaller base."
+        f"this base does not fit {where} of {total_bytes / 1e9:.0f} GB, {how}.",
+        "Choose a smaller base, or more GPUs: finetune.devices with finetune.strategy=fsdp.",
+    )
+
+
+def choose_strategy(settings: FinetuneRecipe, shape: Shape | None, device: str, is_auto: bool) -> tuple[Strategy, str]:
+    """Return how the recipe's devices share the work, and a word on it where that was decided here.
+
+    DDP, which moves least, wherever the base fits one card with a row; FSDP otherwise. Raises RecipeError for settings
+    that do not go together.
+    """
+    n = settings.devices * settings.nodes
+    if settings.strategy == "fsdp":
+        check_shardable(settings)
+        return "fsdp", ""
+    if n == 1:
+        return "one", ""
+    if settings.strategy == "ddp" or device != "cuda" or shape is None or settings.frozen != "same":
+        return "ddp", ""
+    total, capability = card_of(torch.device("cuda", 0))
+    if is_auto:
+        try:
+            fit_card(settings.model_copy(update={"frozen": "same"}), shape, total, capability)
+        except HardwareError:
+            return (
+                "fsdp",
+                f"The base does not fit one card of {total / 1e9:.0f} GB: its weights are cut over {n} (FSDP).",
+            )
+        return "ddp", ""
+    needed = needed_bytes(shape, "same", settings.checkpointing, settings.row_tokens or 8192)
+    if needed <= _SAFE_SHARE * total:
+        return "ddp", ""
+    return "fsdp", (
+        f"On one card this would take {needed / 1e9:.0f} of {total / 1e9:.0f} GB: its weights are cut over {n} (FSDP)."
     )
 
 
@@ -334,15 +463,27 @@ def card_of(device: torch.device) -> tuple[int, tuple[int, int]]:
     return int(properties.total_memory * share), torch.cuda.get_device_capability(device)
 
 
-def _too_large(settings: FinetuneRecipe, plan: Plan, device: str) -> HardwareError:
+def _ran_out(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def ways_to_lower(settings: FinetuneRecipe, plan: Plan, device: str, fabric: Fabric) -> list[str]:
+    """Return what to type for less memory, what costs least first."""
     ways = [f"--set finetune.row_tokens={max(128, plan.row_tokens // 2)}"]
     if not settings.checkpointing:
         ways.append("--set finetune.checkpointing=true")
-    if settings.frozen != "nf4" and device == "cuda":
+    if fabric.world_size > 1 and not is_sharded(fabric) and settings.frozen == "same":
+        ways.append("--set finetune.strategy=fsdp")
+    if settings.frozen != "nf4" and device == "cuda" and not is_sharded(fabric):
         ways.append("--set finetune.frozen=nf4")
+    return ways
+
+
+def _too_large(settings: FinetuneRecipe, plan: Plan, device: str, fabric: Fabric) -> HardwareError:
+    ways = ways_to_lower(settings, plan, device, fabric)
     return HardwareError(
         f"out of memory on {device_name(device)} with rows of {plan.row_tokens:,} tokens.",
-        f"Try {', then '.join(ways)}; or let clone choose: clone finetune --auto",
+        f"Try {', then '.join(ways)}" + ("; or let clone choose: clone finetune --auto" if device == "cuda" else "."),
     )
 
 
@@ -404,13 +545,6 @@ def new_run(folder: Path, now: datetime) -> Path:
             continue
         return folder / f"{name}{suffix}"
     raise AssertionError("a hundred runs in one second")
-
-
-def make_fabric(device: str, n_devices: int = 1, n_nodes: int = 1) -> Fabric:
-    """Return the Fabric that places modules and carries gradients, over several devices by DDP."""
-    warnings.filterwarnings("ignore", module="lightning")
-    strategy = "ddp" if n_devices * n_nodes > 1 else "auto"
-    return Fabric(accelerator=device, devices=n_devices, num_nodes=n_nodes, strategy=strategy, precision="32-true")
 
 
 def device_name(device: str, n: int = 1) -> str:

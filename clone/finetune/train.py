@@ -21,6 +21,7 @@ import torch
 from lightning.fabric import Fabric
 
 from clone.errors import ModelError
+from clone.finetune.devices import average_gradients, deal, passes
 from clone.finetune.packed import PackedModel
 from clone.finetune.rows import lay_row, plan_epoch
 from clone.finetune.schedule import evaluation_steps, learning_rate
@@ -91,7 +92,8 @@ def train(
         weight_decay=recipe.weight_decay,
         fused=fabric.device.type == "cuda",
     )
-    trained, optimizer = fabric.setup(model, optimizer)
+    trained = fabric.setup_module(model)
+    lengths = sequences.lengths.tolist()
     evaluate_after = evaluation_steps(plan.n_steps, recipe.evaluations)
     at = Progress()
 
@@ -101,7 +103,7 @@ def train(
         _save(fabric, run, parameters, optimizer, at, origin)
     else:
         at, tensors = resume_from
-        restore(tensors, parameters, optimizer.optimizer, at.step)
+        restore(tensors, parameters, optimizer, at.step)
         _forget_after(fabric, run, at.step)
 
     began_at = saved_at = time.perf_counter()
@@ -114,19 +116,18 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
 
-        batches = [lay_row(sequences, row) for row in rows]
-        n_learned = sum(batch.n_learned for batch in batches)  # graded tokens of the whole step, on all devices
-        mine = batches[fabric.global_rank :: fabric.world_size]
-        weight = fabric.world_size / n_learned  # DDP takes the mean of the devices' gradients
-        if not mine:  # fewer rows than devices: join in the backward pass with nothing to say
-            mine, weight = batches[:1], 0.0
-        loss = torch.zeros((), device=fabric.device)
-        for i, batch in enumerate(mine):
+        n_learned = sequences.count_learned(i for row in rows for i in row)  # of the whole step, on all devices
+        weight = fabric.world_size / n_learned  # gradients are averaged over the devices
+        told = torch.zeros(2, device=fabric.device)  # the loss, and whether somebody asked to stop
+        mine = passes(deal(lengths, rows, plan.row_tokens, fabric.world_size), fabric.global_rank)
+        for i, (row, counts) in enumerate(mine):
             with fabric.no_backward_sync(trained, enabled=i < len(mine) - 1):
-                summed = trained(batch.to(fabric.device))
-                fabric.backward(summed * weight)
-                loss += summed.detach() * weight
-        step_loss = float(cast(torch.Tensor, fabric.all_reduce(loss, reduce_op="mean")))
+                summed = trained(lay_row(sequences, row).to(fabric.device)) * (weight if counts else 0.0)
+                fabric.backward(summed)
+                told[0] += summed.detach()
+        average_gradients(fabric, parameters.values())
+        told[1] = float(should_stop())
+        step_loss, n_asking = cast(torch.Tensor, fabric.all_reduce(told, reduce_op="mean")).tolist()
 
         norm = float(torch.nn.utils.clip_grad_norm_(parameters.values(), recipe.clip_norm))
         if not math.isfinite(step_loss) or not math.isfinite(norm):
@@ -135,15 +136,17 @@ def train(
             )  # the parameters are still those of the last good step
             if fabric.is_global_zero:
                 save_adapter(run / LAST, model.model, meta)
+            fabric.barrier()  # who ends first may take the others with it
             raise ModelError(
                 f"the loss is no longer a number at step {at.step + 1} of {plan.n_steps}.",
-                f"{LAST} holds the adapter before it. Try a lower rate: --set finetune.learning_rate={rate / 4:.0e}",
+                f"{run.name}/{LAST} holds the adapter before it. Begin again with a lower rate: "
+                f"--set finetune.learning_rate={rate / 4:.2g}",
             )
         optimizer.step()
         optimizer.zero_grad()
 
         at.step += 1
-        at.n_tokens += sum(len(batch.input_ids) for batch in batches)
+        at.n_tokens += sum(lengths[i] for row in rows for i in row)
         at.n_learned += n_learned
         at.wall_s = wall_before + time.perf_counter() - began_at
         line: dict[str, Any] = {
@@ -170,13 +173,13 @@ def train(
         on_step(StepReport(at.step, plan.n_steps, step_loss, val_loss, rate_s, memory_gb(fabric.device), left_s))
 
         is_tired = 0 < recipe.patience <= at.n_worse
-        is_asked = bool(fabric.broadcast(should_stop()))
-        if is_asked or val_loss is not None or time.perf_counter() - saved_at >= recipe.save_every_seconds:
+        if n_asking or val_loss is not None or time.perf_counter() - saved_at >= recipe.save_every_seconds:
             _save(fabric, run, parameters, optimizer, at, origin)
             saved_at = time.perf_counter()
         if is_tired:
             break
-        if is_asked and at.step < plan.n_steps:
+        if n_asking and at.step < plan.n_steps:
+            fabric.barrier()
             raise Stopped(run, at.step, plan.n_steps)
 
     if fabric.is_global_zero:
@@ -190,13 +193,16 @@ def measure_steps(
     """Return the seconds of a step, the shortest of `n` after one to warm up. The adapter is spent afterwards."""
     parameters = adapter_parameters(model.model)
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-5, fused=fabric.device.type == "cuda")
-    trained, optimizer = fabric.setup(model, optimizer)
+    trained = fabric.setup_module(model)
+    lengths = sequences.lengths.tolist()
     taken: list[float] = []
     for rows in _steps(sequences, recipe.seed, replace(plan, n_steps=n + 1), skip=0):
         began_at = time.perf_counter()
-        batches = [lay_row(sequences, row) for row in rows]
-        for batch in batches:
-            fabric.backward(trained(batch.to(fabric.device)) / batch.n_learned)
+        mine = passes(deal(lengths, rows, plan.row_tokens, fabric.world_size), fabric.global_rank)
+        for i, (row, _) in enumerate(mine):
+            with fabric.no_backward_sync(trained, enabled=i < len(mine) - 1):
+                fabric.backward(trained(lay_row(sequences, row).to(fabric.device)) / plan.step_tokens)
+        average_gradients(fabric, parameters.values())
         optimizer.step()
         optimizer.zero_grad()
         if fabric.device.type == "cuda":
@@ -212,8 +218,10 @@ def evaluate(fabric: Fabric, model: Any, held_out: Sequences, row_tokens: int) -
     model.eval()
     rows = plan_epoch(held_out, 0, 0, row_tokens, 1 << 62)[0]
     total = torch.zeros((), dtype=torch.float64, device=fabric.device)
-    for row in rows[fabric.global_rank :: fabric.world_size]:
-        total += model(lay_row(held_out, row).to(fabric.device)).double()
+    dealt = deal(held_out.lengths.tolist(), rows, row_tokens, fabric.world_size)
+    for row, counts in passes(dealt, fabric.global_rank):
+        loss = model(lay_row(held_out, row).to(fabric.device)).double()
+        total += loss if counts else 0.0
     model.train(was_training)
     return float(cast(torch.Tensor, fabric.all_reduce(total, reduce_op="sum"))) / held_out.n_learned
 
@@ -253,8 +261,7 @@ def _steps(sequences: Sequences, seed: int, plan: Plan, skip: int) -> Iterator[l
 
 def _save(fabric: Fabric, run: Path, parameters: Any, optimizer: Any, at: Progress, origin: Origin) -> None:
     if fabric.is_global_zero:
-        save_state(run, parameters, optimizer.optimizer, at, origin)
-    fabric.barrier()
+        save_state(run, parameters, optimizer, at, origin)
 
 
 def _note(fabric: Fabric, run: Path, line: dict[str, Any]) -> None:

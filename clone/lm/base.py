@@ -77,21 +77,27 @@ def packaged_base() -> Path:
     return Path(str(resources.files("clone.lm"))) / EMBEDDED
 
 
-def n_parameters(name: str, bases_folder: Path) -> int | None:
-    """Return how many weights a base has, without fetching anything; None where that cannot be known."""
+def known_shape(name: str, bases_folder: Path) -> Shape | None:
+    """Return the shape of a base without fetching anything; None where that cannot be known."""
     if name == EMBEDDED:
-        return Shape.read(packaged_base()).n_parameters
+        return Shape.read(packaged_base())
     for folder in (Path(name).expanduser(), bases_folder / name):
         if (folder / "model_config.yaml").exists():
-            return Shape.read(folder).n_parameters
+            return Shape.read(folder)
         if (folder / "config.json").exists():
             from clone.lm.lit import fields_for
 
-            return Shape.of(fields_for(folder.name, _read_json(folder / "config.json"))).n_parameters
+            return Shape.of(fields_for(folder.name, _read_json(folder / "config.json")))
     from clone.lm.lit import fields_of
 
     fields = fields_of(name)
-    return Shape.of(fields).n_parameters if fields else None
+    return Shape.of(fields) if fields else None
+
+
+def n_parameters(name: str, bases_folder: Path) -> int | None:
+    """Return how many weights a base has, without fetching anything; None where that cannot be known."""
+    shape = known_shape(name, bases_folder)
+    return shape.n_parameters if shape else None
 
 
 def open_base(folder: Path) -> BaseFolder:

@@ -78,19 +78,24 @@ def open_model(
     On a CPU with the dtype of the file nothing is copied: weights stay mapped and must not be written to.
     Raises ModelError where weights are missing, have the wrong shape, or lack a head that is not tied.
     """
-    shape = Shape.read(folder)
-    tensors = read_weights(folder)
-    if HEAD not in tensors and not is_head_tied:
-        raise ModelError(f"{folder} has no lm_head.", "The base is incomplete; remove its folder and run again.")
-    with torch.device("meta"):
-        model = Transformer(shape)
-    check_names(tensors, model, folder)
+    model, tensors = open_bare(folder, is_head_tied=is_head_tied)
     moved = {name: tensor.to(device=device, dtype=dtype or tensor.dtype) for name, tensor in tensors.items()}
     if HEAD not in moved:
         moved[HEAD] = moved[EMBEDDING]
     model.load_state_dict(moved, strict=True, assign=True)
     model.requires_grad_(False)
     return model.eval()
+
+
+def open_bare(folder: Path, *, is_head_tied: bool = True) -> tuple[Transformer, dict[str, Tensor]]:
+    """Return the base in `folder` without storage, and its tensors, mapped; they fit. Raises as `open_model` does."""
+    tensors = read_weights(folder)
+    if HEAD not in tensors and not is_head_tied:
+        raise ModelError(f"{folder} has no lm_head.", "The base is incomplete; remove its folder and run again.")
+    with torch.device("meta"):
+        model = Transformer(Shape.read(folder))
+    check_names(tensors, model, folder)
+    return model, tensors
 
 
 def check_names(tensors: Mapping[str, Tensor], model: nn.Module, where: Path) -> None:

@@ -44,6 +44,11 @@ def load_key(path: Path) -> bytes:
     return key
 
 
+def contact_id(source: str, chat_id: str) -> str:
+    """Return what stands for a contact where pseudonyms are drawn."""
+    return f"{source}\0{chat_id}"
+
+
 def name_contacts(key: bytes, contact_ids: Iterable[str]) -> Mapping[str, str]:
     """Return a pseudonym for each contact, no two alike and none of them "me".
 
@@ -64,6 +69,11 @@ def name_contacts(key: bytes, contact_ids: Iterable[str]) -> Mapping[str, str]:
 def keyed_id(key: bytes, *parts: object) -> str:
     """Return an id that says nothing to whoever lacks the key, 12 hex digits."""
     return hmac.new(key, "\0".join(map(str, parts)).encode(), hashlib.sha256).hexdigest()[:12]
+
+
+def file_id(key: bytes, path: Path) -> str:
+    """Return an id of what stands in `path` that says nothing to whoever lacks the key; of nothing where it is not."""
+    return keyed_id(key, "file", path.read_bytes().hex() if path.exists() else "")
 
 
 def _spell(digest: bytes, n_syllables: int) -> str:

@@ -20,7 +20,7 @@ from clone.prepare.batches import Batch
 from clone.prepare.choices import Choices, choose
 from clone.prepare.clean import why_dropped, wording
 from clone.prepare.pii import ContactChoice, KnownPerson
-from clone.prepare.pseudonyms import keyed_id, name_contacts
+from clone.prepare.pseudonyms import contact_id, keyed_id, name_contacts
 from clone.prepare.sessions import Standing, cut_sessions
 from clone.recipe import PrepareRecipe
 from clone.records import Chat, ChatKind, Message
@@ -68,7 +68,7 @@ class Source:
         counts = archive.chats()
         people = [item for item in counts if item.chat.kind is ChatKind.PERSON]
         chosen = choose([item.chat for item in people], choices)
-        self._choices = {_id_of(*who): what for who, what in chosen.items()}
+        self._choices = {contact_id(*who): what for who, what in chosen.items()}
         names = name_contacts(key, {_contact_id(item.chat) for item in people})
         self.contacts = _contacts(people, names, self._choices)
         self.chats = self._choose_chats(counts, people)
@@ -110,12 +110,12 @@ class Source:
                     found.add(value.lstrip("@"))
 
         for account in self._archive.accounts():
-            note(_id_of(account.source, account.account_id), account.name, account.username, account.phone)
+            note(contact_id(account.source, account.account_id), account.name, account.username, account.phone)
         for item in self._archive.chats():
             if item.chat.kind is ChatKind.PERSON:
                 note(_contact_id(item.chat), item.chat.title, item.chat.username, item.chat.phone)
         for person in self._archive.people():
-            note(_id_of(person.source, person.person_id), person.name, person.username, person.phone)
+            note(contact_id(person.source, person.person_id), person.name, person.username, person.phone)
         return [
             KnownPerson(
                 person_id,
@@ -226,11 +226,7 @@ def _contacts(
 
 
 def _contact_id(chat: Chat) -> str:
-    return _id_of(chat.source, chat.chat_id)
-
-
-def _id_of(source: str, person_id: str) -> str:
-    return f"{source}\0{person_id}"
+    return contact_id(chat.source, chat.chat_id)
 
 
 _QUOTE_SIGNS = re.compile(r"^[\s>|«»\"“”„'‘’]+|[\s«»\"“”„'‘’]+$")

@@ -10,6 +10,7 @@ import pytest
 from click.testing import Result
 
 from clone.archive import Archive
+from clone.prepare.lock import holding
 from clone.prepare.pseudonyms import load_key, name_contacts
 from clone.workspace import Workspace, hash_file
 from tests.collect.exports import ANNA, BORIS, ME, account, message, personal_chat, write
@@ -97,6 +98,26 @@ def test_examples_and_runs_with_the_contact_are_found(collected: Workspace, clon
     assert without_her.exists()
 
 
+def test_a_run_whose_examples_are_gone_tells_by_itself_who_was_in_them(collected: Workspace, clone: Clone) -> None:
+    names = name_contacts(load_key(collected.key), {f"telegram\0{ANNA}", f"telegram\0{BORIS}"})
+    both, boris = list(names.values()), [names[f"telegram\0{BORIS}"]]
+    for run_id, contacts in {"20260101-000000": both, "20260102-000000": boris}.items():
+        run_on(collected, "default", run_id, None)
+        card = collected.runs("default") / run_id / "run.json"
+        card.write_text(json.dumps({"data_sha256": "0" * 64, "contacts": contacts}))
+    found = json.loads(clone("forget", str(ANNA), "--json").stdout)
+    assert found["runs_trained_on_them"] == ["checkpoints/default/20260101-000000"]
+    assert found["runs_perhaps_trained_on_them"] == []
+
+
+def test_without_the_key_nobody_can_tell_and_nothing_is_kept(collected: Workspace, clone: Clone) -> None:
+    folder = processed(collected, "default", ["somebody"])
+    run_on(collected, "default", "20260101-000000", folder / "manifest.json")
+    found = json.loads(clone("forget", str(ANNA), "--json").stdout)
+    assert found["processed_removed"] == ["data/processed/default"]
+    assert found["runs_perhaps_trained_on_them"] == ["checkpoints/default/20260101-000000"]
+
+
 def test_an_unknown_contact_is_said_so(collected: Workspace, clone: Clone) -> None:
     result = clone("forget", "Clara")
     assert result.exit_code == 1
@@ -117,5 +138,17 @@ def test_a_name_that_several_have_asks_for_the_id(workspace: Path, clone: Clone)
         "Error: several contacts are called 'Anna Berg'.",
         "Hint: Name one by id:",
         "  telegram:3000003   2 messages",
-        "  telegram:2000002   1 messages",
+        "  telegram:2000002   1 message",
     ]
+
+
+def test_nothing_is_forgotten_while_it_is_being_prepared(collected: Workspace, clone: Clone) -> None:
+    folder = processed(collected, "default", [])
+    with holding(collected, "default"):
+        result = clone("forget", "Anna Berg")
+        assert result.exit_code == 1
+        assert "is at work on data/processed/default." in result.stderr
+    with Archive.open(collected.archive) as archive:
+        assert len(archive.chats()) == 2
+    assert clone("forget", "Anna Berg").exit_code == 0
+    assert not folder.exists()

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from clone.errors import HardwareError
-from clone.finetune.frozen import Fp8Product, Nf4Product, quantise
+from clone.finetune.frozen import Nf4Product, check_fp8
 from clone.finetune.packed import PackedModel
 from clone.finetune.rows import lay_row
-from clone.finetune.stage import activation_bytes, fit_card
+from clone.finetune.stage import activation_bytes, fit_card, needed_bytes
 from clone.lm.shape import Shape
 from clone.lm.weights import adapter_parameters
 from clone.recipe import FinetuneRecipe
@@ -29,11 +29,22 @@ def test_nf4_keeps_a_weight_to_within_its_steps() -> None:
     torch.testing.assert_close(again, kept, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_hand_written_blocks_in_nf4_equal_the_others(checkpointing: bool) -> None:
+    batch = lay_row(random_sequences([30, 9]), [0, 1])
+    found = []
+    for fuses in (False, True):
+        ours = with_adapter(pair("falcon-7b")[1].requires_grad_(False))
+        PackedModel(ours, frozen="nf4", checkpointing=checkpointing, fuses=fuses)(batch).backward()
+        found.append({name: p.grad for name, p in adapter_parameters(ours).items()})
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-4, atol=1e-5)
+
+
 def test_gradients_through_nf4_are_those_of_the_widened_weights() -> None:
     ours = with_adapter(pair("falcon-7b")[1].requires_grad_(False))
     batch = lay_row(random_sequences([30, 9]), [0, 1])
-    quantise(ours, "nf4")
-    PackedModel(ours)(batch).backward()
+    PackedModel(ours, frozen="nf4")(batch).backward()
     found = {name: p.grad.clone() for name, p in adapter_parameters(ours).items() if p.grad is not None}
     for _, linear in ours.linears():
         assert isinstance(linear.product, Nf4Product)
@@ -46,7 +57,7 @@ def test_gradients_through_nf4_are_those_of_the_widened_weights() -> None:
 
 def test_fp8_is_refused_where_there_is_none() -> None:
     with pytest.raises(HardwareError, match="fp8 needs a GPU of the Ada or Hopper generation or newer"):
-        quantise(pair("falcon-7b")[1], "fp8")
+        check_fp8(torch.device("cpu"))
 
 
 def falcon() -> Shape:
@@ -74,6 +85,39 @@ def test_auto_chooses_what_fits_the_card(
     assert (chosen.frozen, chosen.checkpointing, chosen.row_tokens) == (frozen, checkpointing, rows)
 
 
+def test_auto_leaves_what_the_recipe_says() -> None:
+    given = FinetuneRecipe(frozen="same", row_tokens=1024)
+    chosen = fit_card(given, falcon(), 24 * 10**9, (9, 0))
+    assert (chosen.frozen, chosen.row_tokens, chosen.checkpointing) == ("same", 1024, False)
+    nothing = FinetuneRecipe(frozen="same", checkpointing=False, row_tokens=8192)
+    with pytest.raises(HardwareError, match="does not fit a card of 24 GB, as the recipe has it"):
+        fit_card(nothing, falcon(), 24 * 10**9, (9, 0))
+
+
+@pytest.mark.parametrize(
+    ("frozen", "checkpointing", "rows", "measured_gb"),
+    [("same", False, 8192, 46.2), ("same", True, 4096, 16.4), ("nf4", True, 2048, 6.2)],
+)
+def test_the_estimate_of_memory_is_a_little_over_what_was_measured(
+    frozen: str, checkpointing: bool, rows: int, measured_gb: float
+) -> None:
+    estimate_gb = needed_bytes(falcon(), frozen, checkpointing, rows) / 1e9
+    assert measured_gb < estimate_gb < 1.15 * measured_gb
+
+
+def test_shards_fit_where_the_whole_does_not() -> None:
+    from clone.lm.lit import fields_of
+
+    large = Shape.of(fields_of("falcon-40b") or {})
+    with pytest.raises(HardwareError) as caught:
+        fit_card(FinetuneRecipe(frozen="same"), large, 80 * 10**9, (9, 0))
+    assert "more GPUs: finetune.devices with finetune.strategy=fsdp" in caught.value.hint
+    chosen = fit_card(FinetuneRecipe(), large, 80 * 10**9, (9, 0), n_shards=4)
+    assert chosen.frozen == "same"
+    with pytest.raises(HardwareError, match="does not fit 2 cards of 24 GB, in shards"):
+        fit_card(FinetuneRecipe(), large, 24 * 10**9, (9, 0), n_shards=2)
+
+
 def test_auto_says_when_nothing_fits() -> None:
     with pytest.raises(HardwareError, match="does not fit a card of 4 GB, even in four bits"):
         fit_card(FinetuneRecipe(), falcon(), 4 * 10**9, (8, 6))
@@ -84,16 +128,13 @@ def test_the_estimate_of_activations_is_near_what_was_measured() -> None:
     assert activation_bytes(falcon(), checkpointing=False) == pytest.approx(measured, rel=0.15)
 
 
-def test_fp8_gradients_are_near_those_of_the_full_weights() -> None:
+@pytest.mark.parametrize("fuses", [False, True])
+def test_fp8_gradients_are_near_those_of_the_full_weights(fuses: bool) -> None:
     batch = lay_row(random_sequences([40, 24]), [0, 1])
     found = []
-    for is_narrow in (False, True):
+    for frozen in ("same", "fp8"):
         ours = with_adapter(pair("falcon-7b")[1].requires_grad_(False))
-        if is_narrow:
-            for _, linear in ours.linears():
-                assert linear.weight is not None
-                linear.product, linear.weight = Fp8Product(linear.weight), None
-        loss = PackedModel(ours)(batch)
+        loss = PackedModel(ours, frozen=frozen, fuses=fuses)(batch)
         loss.backward()
         gradients = torch.cat([p.grad.flatten() for p in adapter_parameters(ours).values() if p.grad is not None])
         found.append((float(loss.detach()), gradients))

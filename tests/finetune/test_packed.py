@@ -46,14 +46,14 @@ def random_sequences(lengths: list[int], n_tokens: int = 96) -> Sequences:
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_packed_loss_and_gradients_equal_litgpts_unpacked(family: str, checkpointing: bool) -> None:
+@pytest.mark.parametrize(("family", "fuses"), [*((family, False) for family in FAMILIES), ("falcon-7b", True)])
+def test_packed_loss_and_gradients_equal_litgpts_unpacked(family: str, checkpointing: bool, fuses: bool) -> None:
     theirs, ours = pair(family)
     ours.requires_grad_(False)
     with_adapter(ours)
     sequences = random_sequences([17, 5, 40, 9])
     row = [0, 1, 2, 3]
-    packed = PackedModel(ours, checkpointing=checkpointing)
+    packed = PackedModel(ours, checkpointing=checkpointing, fuses=fuses)
     packed(lay_row(sequences, row)).backward()
 
     lora = {name: p.detach().clone().requires_grad_() for name, p in adapter_parameters(ours).items()}
@@ -228,7 +228,7 @@ def test_rows_are_filled_up_to_one_of_few_sizes(n: int) -> None:
 def test_filling_a_row_up_changes_nothing() -> None:
     packed = PackedModel(with_adapter(pair("qwen3")[1].requires_grad_(False)))
     batch = lay_row(random_sequences([30, 9, 21]), [0, 1, 2])
-    filled = batch.padded()
+    filled = batch.padded(256)
     assert len(filled.input_ids) == 256 == filled.offsets[-1]
     with torch.no_grad():
         torch.testing.assert_close(packed(filled), packed(batch))

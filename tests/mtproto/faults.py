@@ -104,6 +104,19 @@ class Does(OnCall):
         self.action()
 
 
+class LastAnswer(Does):
+    """Does something at a request, answers it, and keeps silent from then on: nobody gets further."""
+
+    def __init__(self, do: Callable[[], object], name: str = HISTORY, at: int = 1) -> None:
+        super().__init__(do, name, at)
+        self.times = 1_000_000
+
+    async def strike(self, server: FakeTelegram, link: Link, call: Call) -> None:
+        if self.seen > self.at:
+            raise NoAnswer
+        await super().strike(server, link, call)
+
+
 class ShortHistoryPages(Fault):
     """Gives at most `size` messages whatever is asked: the ones nearest to the offset."""
 

@@ -17,7 +17,7 @@ from telethon.tl import types as t
 
 from clone.collect.telegram.connection import Line
 from clone.collect.telegram.parse import chat_of, usernames
-from clone.collect.telegram.reading import Message, MessageService, TextMessage, find_users
+from clone.collect.telegram.reading import BriefMessage, Message, MessageService, find_users
 from clone.errors import SourceError
 from clone.records import Account, Chat, ChatKind
 
@@ -139,7 +139,7 @@ def _put(found: dict[int, Dialog], dialog: Any, user: Any) -> None:
 
 
 def _is_dated(part: Any) -> bool:
-    return isinstance(part, (TextMessage, Message, MessageService)) and part.date is not None
+    return isinstance(part, (BriefMessage, Message, MessageService)) and part.date is not None
 
 
 def _peer_key(peer: Any) -> tuple[str, int]:

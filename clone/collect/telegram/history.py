@@ -22,15 +22,15 @@ from telethon.tl import types as t
 from clone.collect.telegram.connection import Line
 from clone.collect.telegram.reading import (
     Answer,
+    BriefMessage,
     Message,
     MessageService,
-    TextMessage,
     cut_off_lists,
     peek_newest_id,
     read_answer,
 )
 
-_MESSAGES = (TextMessage, Message, MessageService, t.MessageEmpty)
+_MESSAGES = (BriefMessage, Message, MessageService, t.MessageEmpty)
 PAGE_SIZE = 100  # the most that Telegram gives at once
 
 
@@ -101,7 +101,7 @@ class History:
     async def recent(self, n_messages: int) -> list[Any]:
         """Return the newest messages, oldest first; at most a page, and none past one of an unknown kind."""
         answer = await self._read(offset_id=0, add_offset=0, limit=min(n_messages, PAGE_SIZE))
-        return [part for part, _ in reversed(answer.parts) if isinstance(part, (TextMessage, Message, MessageService))]
+        return [part for part, _ in reversed(answer.parts) if isinstance(part, (BriefMessage, Message, MessageService))]
 
     async def count(self) -> int | None:
         """Return how many messages Telegram counts in the dialog, None where it does not say."""
@@ -138,7 +138,7 @@ class History:
         empty, users = [], []
         for part, raw in answer.parts:
             kind = type(part)
-            if kind is TextMessage or kind is Message or kind is MessageService:
+            if kind is BriefMessage or kind is Message or kind is MessageService:
                 if part.id > after:
                     found.append((part.id, part, raw))
             elif kind is t.MessageEmpty:

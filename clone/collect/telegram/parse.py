@@ -13,7 +13,7 @@ from telethon.tl import types as t
 
 from clone.collect.telegram.reading import MessageService
 from clone.collect.telegram.system import SYSTEM_IDS
-from clone.records import Account, Chat, ChatKind, Kind, Message
+from clone.records import Account, Chat, ChatKind, Kind, Message, make_message
 
 SOURCE = "telegram"
 
@@ -86,7 +86,7 @@ def parse_message(message: Any, chat: Chat) -> Message:
     edited_at = None if is_service or message.edit_hide else message.edit_date  # hidden: a reaction, not an edit
     reply = message.reply_to
     is_same_chat = isinstance(reply, t.MessageReplyHeader) and reply.reply_to_peer_id is None
-    return Message(
+    return make_message(
         chat.source,
         chat.account_id,
         chat.chat_id,

@@ -18,10 +18,10 @@ _NAME = rf"(?:{_W}[\w'’\-]*|{_W}{{1,4}}\.)"
 _NUM = r"(?:№ ?)?\d{1,4}(?:[ \-]?[а-яa-z](?![\w]))?(?:[/\-]\d{1,4}[а-яa-z]?)?"
 
 _RU_PART = rf"(?:[ ,]+(?:д(?:ом)?|строен\w+|стр|корп(?:ус)?|к|лит(?:ера)?|кв(?:артира)?|квартир\w+|оф(?:ис)?|подъезд|под|п|эт(?:аж)?|домофон|буд(?:инок)?|під'їзд|пов(?:ерх)?|секция|блок|вл|владение|комн(?:ата)?|ком)[. ]*{_NUM}|[ ,]+{_NUM}(?:-?(?:й|я|ой))? ?(?:кв(?:артира)?|подъезд|этаж|корпус|поверх|під'їзд)(?!\w)|[ ]?к\d+|[ ]?с(?:тр)?\.?\d+|-\d{{1,4}})"
-_RU_STREET = r"(?:ул(?:иц[аеыуи]|ицей|\.|ка)?|пр(?:осп(?:ект\w*)?)?-?т?\.?|пр-к?т\.?|проспект\w*|пер(?:еулок|еулк\w+|\.)?|ш(?:оссе|\.)?|б(?:-р|ульвар\w*|ул\.?)|наб(?:ережн\w+|\.)|пл(?:ощад\w+|\.)|пр-?(?:оез)?д\w*\.?|проезд\w*|мкр\.?|микрорайон\w*|тупик\w*|лини\w|алле\w|вул(?:иц\w+|\.)?|провул\w+|пров\.|просп\.?|бульв\.?|площ\w+|кв-л|квартал|тракт)"
+_RU_STREET = r"(?:ул(?:иц[аеыуи]|ицей|\.|ка)?|пр(?:осп(?:ект\w*)?)?-?т?\.?|пр-к?т\.?|проспект\w*|пер(?:еулок|еулк\w+|\.)?|ш(?:оссе|\.)?|б(?:-р|ульвар\w*|ул\.?)|наб(?:ережн\w+|\.)|пл(?:ощад\w+|\.)|пр-?(?:оез)?д\w*\.?|проезд\w*|мкр\.?|микрорайон\w*|тупик\w*|лини\w|алле\w|вул(?:иц\w+|\.)?|провул\w+|пров\.|просп\.?|бульв\.?|площ\w+|кв-л|квартал|тракт|снт|днт)"
 _RU = re.compile(
-    rf"(?<![\w])(?:\d{{6}},? ?)?(?:(?:г\.? ?|город |м\. ?|гор\. ?)?(?-i:[А-ЯІЇЄҐ])[а-яіїєґ\-]+(?: обл\w*\.?| область)?, ?)?(?:\d{{6}}, ?)?(?:"
-    rf"{_RU_STREET}(?:(?<=\.)|(?![а-яёіїє])) ?(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой|лет))? )?(?!(?:в|на|и|у|с|к|до|от|за|по|о|для|из|не|это|где|не)\b){_NAME}(?: (?!д\b|дом|кв|квартира|к\b|корп|стр|подъезд|этаж|буд\b|будинок|в\b|на\b|и\b|у\b){_NAME}){{0,3}},? ?(?:д(?:ом)?\.? ?|буд(?:инок)?\.? ?)?{_NUM}(?!\d|\s*(?:минут|мин\b|метр|км\b|м\b|час|руб|лет|чел|год|%))"
+    rf"(?<![\w])(?:\d{{6}},? ?)?(?:(?:(?:г\.? ?|город |м\. ?|гор\. ?|пос\.? ?|дер\.? ?|с\. ?|пгт ?)?(?-i:[А-ЯІЇЄҐ])[а-яіїєґ\-]+(?: обл\w*\.?| область)?, ?|(?:г\.? |город |м\. )(?-i:[А-ЯІЇЄҐ])[а-яіїєґ\-]+ ))?(?:\d{{6}}, ?)?(?:"
+    rf"{_RU_STREET}(?:(?<=\.)|(?![а-яёіїє])) ?(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой|лет))? )?(?!(?:в|на|и|у|с|к|до|от|за|по|о|для|из|не|это|где|не)\b){_NAME}(?: (?!д\b|дом|кв|квартира|к\b|корп|стр|подъезд|этаж|буд\b|будинок|в\b|на\b|и\b|у\b){_NAME}){{0,3}},? ?(?:д(?:ом)?\.? ?|буд(?:инок)?\.? ?|уч(?:асток)?\.? ?)?{_NUM}(?!\d|\s*(?:минут|мин\b|метр|км\b|м\b|час|руб|лет|чел|год|%))"
     rf"|(?:\d{{1,3}}(?:-?(?:я|й|е|го|ая|ой))? )?{_NAME}(?: {_NAME})? {_RU_STREET}(?![\w]),? ?(?:д(?:ом)?\.? ?|буд\.? ?)?{_NUM}"
     rf"|{_NAME}(?: {_NAME})? (?:д(?:ом)?\.? ?)?\d{{1,3}}[а-я]?(?:/\d+)?(?: ?к(?:орп)?\.? ?\d+)?,? (?:кв(?:артира)?\.? ?)\d{{1,4}}"
     rf"|{_NAME}(?: {_NAME})? \d{{1,3}}[а-я]?(?:/\d+)?(?:,? ?(?:подъезд|кв|квартира|корп|домофон|під'їзд)\.? ?\d+)+"
@@ -71,14 +71,14 @@ _PO_BOX = re.compile(
 _ROMANCE_STREET = (
     r"(?:c/|c\.|carrer|passeig|plaça|rúa|calle|cl\.|avenida|avda\.?|av\.?|plaza|pza\.?|pl\.|paseo|p[ºo]\.?|carrera|cra\.?|camino|carretera|ctra\.?|ronda|traves[ií]a|urb\.?|urbanización|pasaje|glorieta|cuesta|rambla|callejón|calz\.?|calzada|"
     r"rue|avenue|ave|boulevard|bd\.?|blvd|allée|allee|impasse|chemin|quai|place|cours|route|square|passage|faubourg|résidence|résid\.?|sentier|villa|"
-    r"via|viale|v\.|v\.le|piazza|p\.zza|p\.za|corso|c\.so|vicolo|largo|strada|piazzale|lungomare|contrada|salita|"
+    r"via|viale|v\.|v\.le|piazza|p\.zza|p\.za|corso|c\.so|vicolo|largo|strada(?: statale| provinciale)?|piazzale|p\.?zza|lungo(?:mare|tevere|arno|lago|po)|lungarno|contrada|salita|borgo|calata|"
     r"rua|r\.|travessa|tv\.|alameda|praça|praca|estrada|rodovia|beco|ladeira|quadra|"
     r"ul\.?|ulica|ulicy|ulicę|ulicą|al\.|aleja|alei|aleje|os\.|osiedle|osiedlu|pl\.|plac|placu)"
 )
 _ROMANCE_TAIL = r"(?:[,]?\s*(?:n[ºo°]\.?\s*)?\d{1,2}\s?[ºª°o]\.?\s?(?:[A-Z]\b|dto?\.?|esq\.?|fte\.?|frente|izq\w*|dcha?\w*|derecha|izquierda|[a-z]\b)?|[,]?\s*(?:piso|puerta|pta\.?|portal|esc(?:alera)?\.?|bajo|ático|planta|ap(?:to)?(?![a-z])\.?|apart\w*|cj|conj|sala|bl|appt?\.?|bât(?:iment)?\.?|bat\.?|étage|etage|interno|int\.?|scala|piano|bloco|andar|casa|m\.|mieszkania|lok\.?|fração|torre|depto\.?|dpto\.?|int|dir\.?|esq\.?|fte\.?|hab\.?|cod(?:e)?|\d{1,2}(?:e|ème|er|eme) étage)\.?\s*[\wº°ª]{0,4}(?!\w))"
 _ROMANCE_CITY = rf"(?:(?:,|\s-)?\s*(?:C\.?P\.?\s*|CEP:?\s*|CAP\s*)?(?:\d{{5}}-?\d{{0,3}}|\d{{2}}-\d{{3}}|\d{{4}}-\d{{3}})(?:,?\s+{_W}[\w'’\-]+(?:[ \-](?:de|del|la|le|sur|di|{_W}[\w'’\-]+))?(?:\s*\(?[A-Z]{{2}}\)?(?!\w))?)?|,\s*(?!y\b|e\b|et\b|and\b|i\b|ou\b)(?-i:[A-ZÀ-ÖØ-ÞŁŚŻŹĆ])[\w'’\-]+(?: (?:de|del|da|do|di)? ?(?-i:[A-ZÀ-ÖØ-Þ])[\w'’\-]+)?(?:[ ,\-/]+(?-i:[A-Z]{{2}})(?!\w))?|,\s*{_W}+(?: {_W}+)?\s*$)"
 _ROMANCE = re.compile(
-    rf"(?<![\w/]){_ROMANCE_STREET}(?:\s+|(?<=[./])\s*)(?:\d{{1,2}}\s(?=[a-zA-Z]))?{_NAME}(?: (?!n[ºo°]|num|nr|y\b|en\b|et\b|e\b){_NAME}){{0,5}}?(?:,\s*|\s+)(?:n[ºo°r]\.?\s?|núm(?:ero)?\.?\s?|num(?:ero|éro)?\.?\s?|#\s?)?\d{{1,5}}(?:\s?(?:bis|ter)\b|[A-Za-z]?/\d{{1,4}}[A-Za-z]?|[A-Za-z](?!\w)|-\d{{1,4}}(?!\d))?(?!:\d|[€$%]|\s?(?:euros?|min|h\b|horas?|heures?|km|minut|zł|reais|de (?:ene|feb|mar|abr|may|jun|jul|ago|sep|oct|nov|dic)))(?:{_ROMANCE_TAIL}){{0,4}}(?:,?\s*(?:col(?:onia)?\.?|barrio|bairro|urb\.?)\s+{_NAME}(?: {_NAME})?)?{_ROMANCE_CITY}{{0,3}}",
+    rf"(?<![\w/]){_ROMANCE_STREET}(?:\s+|(?<=[./])\s*)(?:\d{{1,2}}\s(?=[a-zA-Z]))?{_NAME}(?: (?!n[ºo°](?!\w)|num\b|nr\b|y\b|en\b|et\b|e\b){_NAME}){{0,5}}?(?:,\s*|\s+)(?:n[ºo°r]?\.?\s?|núm(?:ero)?\.?\s?|num(?:ero|éro)?\.?\s?|#\s?)?\d{{1,5}}(?:\s?(?:bis|ter)\b|[A-Za-z]?/\d{{1,4}}[A-Za-z]?|[A-Za-z](?!\w)|-\d{{1,4}}(?!\d))?(?!:\d|[€$%]|\s?(?:euros?|min|h\b|horas?|heures?|km|minut|zł|reais|de (?:ene|feb|mar|abr|may|jun|jul|ago|sep|oct|nov|dic)))(?:{_ROMANCE_TAIL}){{0,4}}(?:,?\s*(?:col(?:onia)?\.?|barrio|bairro|urb\.?)\s+{_NAME}(?: {_NAME})?)?{_ROMANCE_CITY}{{0,3}}",
     re.IGNORECASE,
 )
 _ENGLISH_TOO = re.compile(
@@ -97,7 +97,7 @@ _FRENCH = re.compile(
     re.IGNORECASE,
 )
 _GERMAN = re.compile(
-    r"(?<![\w])(?:(?:[A-ZÄÖÜ][\wäöüß\-]+(?:straße|strasse|str\.?|weg|platz|allee|gasse|damm|ufer|ring|steig|chaussee|graben|hof|markt|berg|park|tor|zeile|pfad)|(?:[A-ZÄÖÜ][\wäöüß\-]+ ){1,2}(?:Straße|Strasse|Str\.?|Weg|Platz|Allee|Gasse|Damm|Ufer|Ring|Chaussee|Steig)|(?:Am|An der|Im|Zum|Zur|Auf dem|Unter den|In der) [A-ZÄÖÜ][\wäöüß\-]+)\s+\d{1,3}(?!\d)\s?[a-zA-Z]?(?![\w:]|[.,]\d|\s?(?:€|euro|uhr|min))(?:[-/]\d+)?)(?:,?\s*(?:\d\. ?(?:Stock|OG|Etage)|EG|Hinterhaus|Wohnung \d+|Whg\.? ?\d+|c/o [\w ]+))?(?:,?\s*(?:[AD]-)?\d{4,5}\s+[A-ZÄÖÜa-zäöü][\wäöüß\-]+(?: (?:am|an der|im) [A-ZÄÖÜ]\w+)?|,\s*[A-ZÄÖÜ][\wäöüß]+)?",
+    r"(?<![\w])(?:(?:(?:Alte|Große|Kleine|Neue|Obere|Untere|Hintere|Vordere|Lange|Hohe|Breite|Innere|Äußere|Schöne|Rote|Grüne)[rsnm]? )?(?:[A-ZÄÖÜ][\wäöüß\-]+(?:straße|strasse|str\.?|weg|platz|allee|gasse|damm|ufer|ring|steig|chaussee|graben|hof|markt|berg|park|tor|zeile|pfad)|(?:Straße|Strasse|Str\.|Platz|Allee|Weg) (?:der|des|am|an der|vom|zum) (?:\d{1,2}\. )?[A-ZÄÖÜ][\wäöüß\-]+|(?:[A-ZÄÖÜ][\wäöüß\-]+ ){1,2}(?:Straße|Strasse|Str\.?|Weg|Platz|Allee|Gasse|Damm|Ufer|Ring|Chaussee|Steig)|(?:Am|An (?:der|den|dem)|Im|Zum|Zur|Auf (?:dem|der)|Unter (?:den|der)|In (?:der|den)|Hinter (?:der|dem)|Vor (?:der|dem)|Beim|Bei der) (?:[A-ZÄÖÜ][\wäöüß\-]+ )?[A-ZÄÖÜ][\wäöüß\-]+)\s+\d{1,3}(?!\d)\s?[a-zA-Z]?(?![\w:]|[.,]\d|\s?(?:€|euro|uhr|min))(?:[-/]\d+)?)(?:,?\s*(?:\d\. ?(?:Stock|OG|Etage)|EG|Hinterhaus|Wohnung \d+|Whg\.? ?\d+|c/o [\w ]+))?(?:,?\s*(?:[AD]-)?\d{4,5}\s+[A-ZÄÖÜa-zäöü][\wäöüß\-]+(?: (?:am|an der|im) [A-ZÄÖÜ]\w+)?|,\s*[A-ZÄÖÜ][\wäöüß]+)?",
 )
 _GERMAN_LOWER = re.compile(
     r"(?<![\w])[a-zäöüß\-]{3,}(?:straße|strasse|str\.?|weg|platz|allee|gasse)\s+\d{1,4}\s?[a-z]?(?![\w:])(?:,?\s*\d{5}\s+\w+|,\s*\w+)?",
@@ -115,8 +115,22 @@ _VI_ALLEY = re.compile(
     r"(?<![\w])(?:(?:số(?: nhà)?\s*)?\d{1,4}[A-Za-z]?,?\s+)?(?:ngõ|ngách|hẻm|kiệt|đường|phố)\s+[\wÀ-ỹ/]+(?:\s+[\wÀ-ỹ]+){0,3}?\s*,?\s*(?:số(?: nhà)?\s*)\d{1,4}[\w/]*(?:,?\s*(?:quận|q\.?|phường|p\.?|huyện|tp\.?)\s*[\wÀ-ỹ.]+(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){0,2})*",
     re.IGNORECASE,
 )
+_VI_BLOCK = re.compile(  # a flat in a house with a name, a hamlet
+    r"(?<!\w)(?:chung cư|chcc|ktx|ký túc xá|khu đô thị|kđt|tòa nhà|toà nhà)\s+[^,\d\n]{0,25}?(?:[, ]*(?:tòa|toà|block|tháp|căn hộ|căn|phòng|tầng|lầu|khu)\s*\w{1,6}(?!\w))+"
+    r"|(?<!\w)(?:hẻm|ngõ|ngách|kiệt)\s*\d+[/\d]*\s+(?-i:[A-ZĐÀ-Ỹ])\w+(?: (?-i:[A-ZĐÀ-Ỹ])\w+){0,3}"
+    r"|(?<!\w)(?:thôn|ấp|xóm|tổ)\s*\w+,\s*(?:xã|phường|thị trấn)\s+[^\W\d_]+(?: (?-i:[A-ZĐÀ-Ỹ])\w+){0,2}(?:,\s*(?:huyện|quận|tp\.?|tỉnh)?\s*(?-i:[A-ZĐÀ-Ỹ])\w+(?: (?-i:[A-ZĐÀ-Ỹ])\w+){0,2})*",
+    re.IGNORECASE,
+)
+_LIVE = re.compile(  # what people say before a street that has no word for one
+    rf"(?<!\w)(?:i(?:'m| am)? liv(?:e|ing) at|(?:my |our |home )?addr?(?:ess)?(?: is|:)|vivo en|mi dirección(?: es|:)|dirección:|j'habite(?: au)?|adresse ?:|wohne(?:n)?(?: wir| ich)?(?: in der| im| am)?|moro n[ao]|endereço(?: é|:)|abito in|indirizzo(?: è|:)|mieszka\w+ (?:na|przy)|wpadnij na|przyjedź na|adres ?:|adresim)\s+"
+    rf"(?P<a>(?:(?:na|przy|at|in|en) )?(?-i:[A-ZÀ-ÖØ-ÞŁŚŻŹĆÇĞİŞ])[\w'’.\-]+(?: {_NAME}){{0,3}},? \d{{1,4}}[a-z]?(?:[/\-]\d{{1,4}})?)(?![\w:]|[.,]\d|\s?(?:€|euro|uhr|min|h\b|km|years?|años|ans|anos|anni|lat|jahre))",
+    re.IGNORECASE,
+)
+_PL_SHAPE = re.compile(
+    r"(?<![\w.,])(?:na |przy )?[A-ZŁŚŻŹĆ][a-ząćęłńóśźż]{2,}(?:a|ej|ego|wicza|skiej|skiego) \d{1,3}[a-z]?/\d{1,3}(?![\w/])"
+)
 _CHINESE = re.compile(
-    r"(?:[\u4e00-\u9fff]{2,8}(?:省|自治区))?(?:[\u4e00-\u9fff]{2,6}市)?(?:[\u4e00-\u9fff]{1,6}(?:区|县|镇|乡))?[\u4e00-\u9fff]{1,8}(?:路|街|大道|巷|弄|胡同|里|村|道|小区|花园|苑|大厦|公寓|广场|城)\s?(?:\d{1,5}|[一二三四五六七八九十]{1,3})\s?(?:号|弄|栋|幢|座|楼|单元|室|期|层)?(?:院|楼)?(?:\s?[A-Za-z]?\d{1,4}\s?(?:号楼|号|栋|幢|座|单元|室|层|楼|-)?|\s?[A-Za-z]\s?(?:座|栋)|[东西南北]?门|[一二三四五六七八九十]{1,3}(?:单元|栋|楼|层))*"
+    r"(?:[\u4e00-\u9fff]{2,8}(?:省|自治区))?(?:[\u4e00-\u9fff]{2,6}市)?(?:[\u4e00-\u9fff]{1,6}(?:区|县|镇|乡))?[\u4e00-\u9fff]{1,8}(?:路|街|大道|巷|弄|胡同|里|村|道|小区|花园|苑|大厦|公寓|广场|城)\s?(?:\d{1,5}|[A-Za-z](?=\s?[座栋幢])|[一二三四五六七八九十]{1,3})\s?(?:号|弄|栋|幢|座|楼|单元|室|期|层)?(?:院|楼)?(?:\s?[A-Za-z]?\d{1,4}\s?(?:号楼|号|栋|幢|座|单元|室|层|楼|-)?|\s?[A-Za-z]\s?(?:座|栋)\s?\d{0,4}室?|[东西南北]?门|[一二三四五六七八九十]{1,3}(?:单元|栋|楼|层))*"
 )
 _CN_CUT = re.compile(r"^.*?(?:住在|住|在|地址是|地址|寄到|送到|到|是|我家|家|去)(?=[\u4e00-\u9fff]{2,})")
 
@@ -174,7 +188,12 @@ class ChatAddressRecognizer(ChatRecognizer):
         if view.is_vietnamese:
             yield from self._plain(norm, _VIETNAMESE, "address.vi")
             yield from self._plain(norm, _VI_ALLEY, "address.vi")
+            yield from self._plain(norm, _VI_BLOCK, "address.vi")
         yield from self._plain(norm, _TURKISH, "address.tr")
+        for match in _LIVE.finditer(norm):
+            yield Hit(match.start("a"), match.end("a"), Entity.ADDRESS, 0.6, "address.live")
+        if view.lang == "pl" or not norm.isascii():
+            yield from self._plain(norm, _PL_SHAPE, "address.pl")
 
     @staticmethod
     def _plain(norm: str, pattern: re.Pattern[str], rule: str) -> Iterator[Hit]:

@@ -31,6 +31,7 @@ _SHAPES: tuple[tuple[str, Entity, str], ...] = (
     ("pl_nip", Entity.TAX_ID, r"\d{3}-\d{3}-\d{2}-\d{2}|\d{3}-\d{2}-\d{2}-\d{3}"),
     ("pl_dowod", Entity.NATIONAL_ID, r"[A-Z]{3} ?\d{6}"),
     ("cn_id", Entity.NATIONAL_ID, r"[1-9]\d{5}(?:18|19|20)\d{2}(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])\d{3}[\dXx]"),
+    ("es_nss", Entity.HEALTH_ID, r"\d{2}[/ ]\d{8}[/ ]\d{2}"),
     ("ua_unzr", Entity.NATIONAL_ID, r"(?:19|20)\d{6}-\d{5}"),
     ("de_sv", Entity.HEALTH_ID, r"\d{2} ?\d{6} ?[A-Z] ?\d{3}"),
     ("mx_curp", Entity.NATIONAL_ID, r"[A-Z]{4}\d{6}[HM][A-Z]{5}[A-Z0-9]\d"),
@@ -45,7 +46,8 @@ _SHAPES: tuple[tuple[str, Entity, str], ...] = (
     ("ru_birth", Entity.NATIONAL_ID, r"[IVXІХ]{1,4}-[А-Я]{2} ?№? ?\d{6}"),
     ("vn_bhyt", Entity.HEALTH_ID, r"[A-Z]{2} ?\d ?\d{2} ?\d{10}"),
 )
-_SHAPE = re.compile("|".join(f"(?P<{name}>{_N}(?:{pattern}){_E})" for name, _, pattern in _SHAPES))
+# What must not stand before any of them is asked once a place, not once a shape: most places are inside a word.
+_SHAPE = re.compile(f"{_N}(?:{'|'.join(f'(?P<{name}>(?:{pattern}){_E})' for name, _, pattern in _SHAPES)})")
 _SHAPE_ENTITY = {name: entity for name, entity, _ in _SHAPES}
 _CHECKED_11 = re.compile(rf"{_N}\d{{11}}{_E}")
 _CHECKED_12 = re.compile(rf"{_N}\d{{12}}{_E}")
@@ -53,37 +55,45 @@ _CHECKED_12 = re.compile(rf"{_N}\d{{12}}{_E}")
 _DOCUMENTS: tuple[tuple[Entity, str], ...] = (
     (
         Entity.PASSPORT,
-        r"загран\w*|паспорт\w*|серия(?: и номер)?|passport\w*|pasaport[eu]?\w*|passeport\w*|reisepass\w*|passnummer|passaporto?\w*|passaporte|paszport\w*|hộ chiếu|ho chieu|护照号?码?|свидетельств\w+",
+        r"загран\w*|паспорт\w*|серия(?: и номер)?|passport\w*|pasaport[eu]?\w*|passeport\w*|reisepass\w*|passnummer|passaporto?\w*|passaporte|paszport\w*|hộ chiếu|ho chieu|护照号?码?(?:是)?|свидетельств\w+|pass-?(?:nr|no)\b\.?|travel document|ідент?-?картк\w+|(?:id|ід|айді)[- ]картк\w+",
     ),
     (
         Entity.DRIVER_LICENSE,
         r"(?:водительск\w+|вод\.?|в/у|ву)(?: удостоверен\w+| права?\w*)?|права(?: номер)?|driver'?s? ?licen[cs]e|driving licen[cs]e|licen[cs]e (?:no|number|num|#)|dl(?: no| number|#)?|permis(?: de conduire)?|carnet de conducir|licencia(?: de conducir)?|"
-        r"führerschein\w*|fuehrerschein\w*|carta de condução|cnh|habilitação|patente(?: di guida)?|prawo jazdy|prawa jazdy|ehliyet\w*|bằng lái|gplx|giấy phép lái|驾驶证号?|驾照号?|посвідчення водія|водійськ\w+",
+        r"führerschein\w*|fuehrerschein\w*|carta de condução|cnh|habilitação|patente(?: di guida)?|prawo jazdy|prawa jazdy|ehliyet\w*|bằng lái|gplx|giấy phép lái|驾驶证号?|驾照号?|посвідчення водія|водійськ\w+|номер прав|fahrerlaubnis|lappen|sürücü belgesi(?: no)?|licen[cs]e(?= [A-Z]?\d{4})",
     ),
     (
         Entity.HEALTH_ID,
-        r"омс|полис\w*|дмс|медполис\w*|nhs(?: number| no)?|medicare|medicaid|health (?:card|id|insurance)(?: number| no)?|insurance (?:id|number|no|member)|member id|mrn|tarjeta sanitaria|cip|nuss|número de la seguridad social|seguridad social|"
+        r"омс|енп|полис\w*|дмс|медполис\w*|medical id|kv[- ]?nummer|kk[- ]?nummer|versicherungsnummer|egk|sns|tessera|ts|bảo hiểm|nhs(?: number| no)?|medicare|medicaid|health (?:card|id|insurance)(?: number| no)?|insurance (?:id|number|no|member)|member id|mrn|tarjeta sanitaria|cip|nuss|número de la seguridad social|seguridad social|"
         r"carte vitale|sécurité sociale|securite sociale|num(?:éro)? (?:de )?sécu\w*|sécu|secu|versicherten(?:nummer|nr)?|krankenkasse\w*|krankenversicher\w*|kvnr|gesundheitskarte|sozialversicherungs\w*|rentenversicherung\w*|cns|cartão sus|sus|utente|nº de utente|tessera sanitaria|"
         r"sgk(?: no)?|bhyt|bảo hiểm y tế|bhxh|bảo hiểm xã hội|医保卡?号?|社保卡?号?",
     ),
     (
         Entity.TAX_ID,
         r"инн|огрн(?:ип)?|кпп|ein|itin|tin|tax (?:id|number|no|file number)|tfn|utr|vat(?: no| number| id)?|cif|rfc|(?:num[eé]ro )?fiscal|spi|siret|siren|steuer-?(?:id|nr|nummer|identifikationsnummer)\w*|idnr|ust-?id\w*|cpf|cnpj|nif|contribuinte|codice fiscale|cod\.? fisc\w*|c\.?f\.?|partita iva|p\.? ?iva|"
-        r"nip|regon|vergi(?: kimlik)?(?: no| numara\w*)?|vkn|mst|mã số thuế|税号|纳税人?识别号|рнокпп|іпн|ідентифікаційн\w+(?: код| номер)?|єдрпоу|податков\w+",
+        r"nip|regon|vergi(?: kimlik)?(?: no| numara\w*)?|vkn|mst|mã số thuế|税号|纳税人?识别号|steuer[ -]?(?:id|nr|nummer)\w*|st\.? ?-?nr\.?|imp[oô]ts|fein|employer id|рнокпп|іпн|ідентифікаційн\w+(?: код| номер)?|єдрпоу|податков\w+",
     ),
     (
         Entity.NATIONAL_ID,
-        r"снилс|ssn|social(?: security)?(?: number| no)?|soc sec|nino?|ni number|national insurance(?: number| no)?|national id|id (?:card|number|no)|sin(?: number)?|nric|aadhaar|pan|dni|nie|nif|curp|carte d'identité|cni|pièce d'identité|nir|insee|personal-?ausweis\w*|ausweis\w*|perso(?:nr|nummer)?|"
-        r"rg|identidade|bilhete de identidade|cart[aã]o de cidad[aã]o|cc|niss|carta d'identit[aà]|c\.?i\.?e?|documento(?: d'identità)?|pesel|dow[oó]d(?:u|em)?(?: osobist\w+)?|(?:tc|t\.c\.)(?: ?kimlik)?(?: ?no| numara\w*)?|kimlik(?: no| numara\w*)?|tckn|cccd|cmnd|cmt|căn cước(?: công dân)?|chứng minh(?: nhân dân| thư)?|"
+        r"снилс|ss#|soc sec|ssn|social(?: security)?(?: number| no)?|soc sec|nino?|ni number|national insurance(?: number| no)?|national id|id (?:card|number|no)|sin(?: number)?|nric|aadhaar|pan|dni|nie|nif|curp|carte d'identité|cni|pièce d'identité|nir|insee|personal-?ausweis\w*|ausweis\w*|pers?o?\.?-?(?:nr|nummer)|perso|id[- ]nummer|c[eé]dula|rut|ci(?= ?\d)|"
+        r"rg|identidade|bilhete de identidade|cart[aã]o de cidad[aã]o|niss|carta d'identit[aà]|c\.?i\.?e?|documento(?: d'identità| de identidad)?|pesel\w{0,3}|dow[oó]d(?:u|em)?(?: osobist\w+)?|(?:tc|t\.c\.)(?: ?kimlik)?(?: ?no| numara\w*)?|kimlik(?: no| numara\w*)?|tckn|cccd|cmnd|cmt|căn cước(?: công dân)?|(?:số |mã )?định danh|chứng minh(?: nhân dân| thư)?|dow\. ?os\.?|carta identit[aà]|tcm|"
         r"身份证号?码?|身份證|证件号?|ід-картк\w+|id-картк\w+|посвідк\w+|удостоверен\w+|военник|военн\w+ билет\w*|унзр|свид\w+ о рожден\w+",
     ),
 )
 _DOC_KEYWORD = re.compile(
-    "|".join(f"(?P<d{i}>(?<![^\\W_])(?:{p})(?![^\\W_]))" for i, (_, p) in enumerate(_DOCUMENTS)), re.IGNORECASE
+    r"(?<![^\W_])(?:"
+    + "|".join(rf"(?P<d{i}>(?:{pattern})(?![^\W_]))" for i, (_, pattern) in enumerate(_DOCUMENTS))
+    + ")",
+    re.IGNORECASE,
 )
 _DOC_VALUE = re.compile(
     r"(?<![\w+])(?:[A-Za-zА-ЯІЇЄҐа-яіїєґ]{1,5}[ \-.]{0,2}(?:№ ?)?)?\d(?:[ \-./]{0,2}(?:\d|[А-ЯІЇЄҐA-Z]{2} ?(?=\d{4})|(?:№ ?|номер |number )?(?=\d)|[A-Za-zА-Я](?=[\d \-]|[A-Za-zА-Я]?\d|\b)|[A-Z]{1,3}(?=\d|\b))){4,28}(?![\w])|(?<![\w])(?=(?:[A-Z0-9]*\d){3})[A-Z0-9]{7,20}(?![\w])"
 )
+_IS_MY = re.compile(  # between a number and the name of its document
+    r"[\s,\-–—:]*(?:(?:is|'s|это|це|es|est|c'est|ist|é|è|to|là|questo è|to jest|bu|是|这是)\s+)?(?:(?:my|his|her|the|mum's|мой|моя|мамин\w*|мій|моя|mi|mon|ma|sa|mein[e]?|il|il mio|mio|o meu|meu|mój|moja|của \w+|我的?)\s*)?",
+    re.IGNORECASE,
+)
+_MIXED = re.compile(r"(?<![\w.\-/])(?=[A-Z]*\d)(?=[0-9]*[A-Z])[A-Z0-9]{9,12}(?![\w])")
 _DOC_STOP = re.compile(
     r"\d{1,2}[./]\d{1,2}[./](?:\d{4}|\d{2})|\d{1,2}:\d{2}|\+\d|\d{4} ?(?:руб|р\b|₽|год|г\b)", re.IGNORECASE
 )
@@ -96,16 +106,21 @@ class ChatDocumentRecognizer(ChatRecognizer):
     entities = (Entity.NATIONAL_ID, Entity.TAX_ID, Entity.HEALTH_ID, Entity.PASSPORT, Entity.DRIVER_LICENSE)
 
     def scan(self, view: View) -> Iterator[Hit]:
-        if view.n_digits < 5:
+        if not view.n_digits:
             return
         norm = view.norm
+        if view.n_digits < 5:
+            if view.wake & (Wake.DOCUMENT | Wake.CJK):
+                yield from self._mixed(view)
+            return
         for match in _SHAPE.finditer(norm):
             name = match.lastgroup or ""
             if self._shape_holds(name, match[0], norm, match.start(), view):
                 yield Hit(match.start(), match.end(), _SHAPE_ENTITY[name], 0.75, f"document.{name}")
-        for match in _CHECKED_11.finditer(norm):
+        for match in _CHECKED_11.finditer(norm) if view.n_digits >= 11 else ():
             digits = match[0]
-            if digits[0] not in "78" and (
+            is_named = bool(view.wake & Wake.DOCUMENT)
+            if (is_named or digits[0] not in "78") and (
                 (pesel_ok(digits) and _is_pesel_date(digits)) or (tckn_ok(digits) and not norm.isascii())
             ):
                 yield Hit(match.start(), match.end(), Entity.NATIONAL_ID, 0.6, "document.checked")
@@ -117,7 +132,8 @@ class ChatDocumentRecognizer(ChatRecognizer):
                     yield Hit(match.start(), match.end(), Entity.TAX_ID, 0.6, "document.checked")
         if not view.wake & (Wake.DOCUMENT | Wake.CJK | Wake.PLATE) and "в/у" not in view.low:
             return
-        keywords = list(_DOC_KEYWORD.finditer(norm))
+        yield from self._mixed(view)
+        keywords = view.matches(_DOC_KEYWORD)
         for i, keyword in enumerate(keywords):
             stop = (
                 keywords[i + 1].start()
@@ -125,6 +141,10 @@ class ChatDocumentRecognizer(ChatRecognizer):
                 else len(norm)
             )
             entity = _DOCUMENTS[int((keyword.lastgroup or "d0")[1:])][0]
+            for match in _DOC_VALUE.finditer(norm, max(0, keyword.start() - 40), keyword.start()):
+                n_digits = sum(c.isdigit() for c in match[0])
+                if n_digits >= 6 and _IS_MY.fullmatch(norm, match.end(), keyword.start()):
+                    yield Hit(match.start(), match.end(), entity, 0.75, "document.before")
             for match in _DOC_VALUE.finditer(norm, keyword.end(), stop):
                 if match.start() > keyword.end() + 45:
                     break
@@ -139,6 +159,16 @@ class ChatDocumentRecognizer(ChatRecognizer):
                     break
                 if n_digits >= 8:
                     break
+
+    @staticmethod
+    def _mixed(view: View) -> Iterator[Hit]:
+        """Yield the numbers that are letters for the most part, as German and French cards have them."""
+        for keyword in view.matches(_DOC_KEYWORD):
+            entity = _DOCUMENTS[int((keyword.lastgroup or "d0")[1:])][0]
+            if entity in (Entity.NATIONAL_ID, Entity.PASSPORT, Entity.DRIVER_LICENSE):
+                match = _MIXED.search(view.norm, keyword.end(), keyword.end() + 36)
+                if match:
+                    yield Hit(match.start(), match.end(), entity, 0.8, "document.mixed")
 
     @staticmethod
     def _shape_holds(name: str, raw: str, norm: str, start: int, view: View) -> bool:
@@ -156,7 +186,7 @@ class ChatDocumentRecognizer(ChatRecognizer):
         if name == "fr_nir":
             digits = re.sub(r"\D", "", raw)
             return is_woken or (len(digits) >= 14 and (" " in raw or 1 <= int(digits[3:5]) <= 12) and digits[0] in "12")
-        if name in ("pl_dowod", "br_rg", "mx_rfc", "vn_bhyt", "pl_nip", "de_sv", "gb_nino"):
+        if name in ("pl_dowod", "br_rg", "mx_rfc", "vn_bhyt", "es_nss", "pl_nip", "de_sv", "gb_nino"):
             return is_woken or (name in ("gb_nino", "br_rg", "de_sv") and " " not in raw)
         if name == "ru_passport":
             return is_woken or (view.has_cyrillic and re.search(r"\d{4} №? ?\d{6}", raw) is not None and raw[0] != "0")
@@ -190,14 +220,27 @@ _PLATE_SHAPES: tuple[tuple[str, str, bool], ...] = (
     ("cn", r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼] ?[A-Za-z][ ·.]?[A-Za-z0-9]{5,6}", True),
 )
 _PLATE_WORD = re.compile(
-    r"(?<![^\W_])(?:госномер\w*|гос\.? ?номер\w*|номер\w{0,2}(?: машины| авто)?|машин\w+|тачк\w+|авто\w*|номерок|номерн\w+|(?:licen[cs]e |number |new |car )?plates?|tag|rego|reg(?:istration)?|car|matr[ií]cula|placas?|patente|coche|carro|plaque(?: d'immatriculation)?|immat\w*|voiture|"
+    r"(?<![^\W_])(?:blach\w+|kfz|araç\w*|caisse|chapa|targat\w|tags|госномер\w*|гос\.? ?номер\w*|номер\w{0,2}(?: машины| авто)?|машин\w+|тачк\w+|авто\w*|номерок|номерн\w+|(?:licen[cs]e |number |new |car )?plates?|tag|rego|reg(?:istration)?|car|matr[ií]cula|placas?|patente|coche|carro|plaque(?: d'immatriculation)?|immat\w*|voiture|"
     r"kennzeichen|nummernschild|auto|wagen|matricola|targa|macchina|rejestracj\w+|rejestracyjn\w+|tablic\w+|samoch\w+|plaka\w*|araba\w*|biển số(?: xe)?|biển|xe|车牌号?|номерн\w+ знак\w*|parked|припаркован\w*|van|truck|bmw|audi|toyota|honda|ford|kia|лада|киа|тойот\w+)(?![^\W_])",
     re.IGNORECASE,
 )
 _STRONG_PLATE_WORD = re.compile(
-    r"госномер|гос\.? ?номер|plate|rego\b|reg\b|registration|matr[ií]cula|placas?\b|patente|plaque|immat|kennzeichen|nummernschild|targa|rejestrac|tablic|plaka|biển|车牌|номерн|номер маш|номер авто|license tag|номера? (?:тачки|машины|авто)",
+    r"госномер|гос\.? ?номер|plate|rego\b|reg\b|registration|matr[ií]cula|placas?\b|patente|plaque|immat|kennzeichen|nummernschild|targa|rejestrac|tablic|blach|chapa|license tags?|car tags?|tags? is|my tags?|plaka|biển|车牌|номерн|номер маш|номер авто|license tag|номера? (?:тачки|машины|авто)",
     re.IGNORECASE,
 )
+
+
+_PLATE_BEFORE, _PLATE_AFTER = r"(?<![\w.\-/#@$])", r"(?![\w]|-\d|[.,:]\d)"
+
+
+def _plain_plate() -> re.Pattern[str]:
+    """Return all shapes that need no word, behind one look at what stands before."""
+    plain = {name: pattern for name, pattern, is_plain in _PLATE_SHAPES if is_plain}
+    chinese = plain.pop("cn")  # may follow anything
+    return re.compile(f"(?:{_PLATE_BEFORE}(?:{'|'.join(plain.values())})|{chinese}){_PLATE_AFTER}")
+
+
+_PLAIN_PLATE = _plain_plate()
 
 
 class ChatPlateRecognizer(ChatRecognizer):
@@ -207,11 +250,7 @@ class ChatPlateRecognizer(ChatRecognizer):
     entities = (Entity.LICENSE_PLATE,)
 
     _patterns = tuple(
-        (
-            name,
-            re.compile((r"" if name == "cn" else r"(?<![\w.\-/#@$])") + rf"(?:{pattern})(?![\w]|-\d|[.,:]\d)"),
-            is_plain,
-        )
+        (name, re.compile(("" if name == "cn" else _PLATE_BEFORE) + f"(?:{pattern}){_PLATE_AFTER}"), is_plain)
         for name, pattern, is_plain in _PLATE_SHAPES
     )
 
@@ -220,6 +259,8 @@ class ChatPlateRecognizer(ChatRecognizer):
             return
         norm = view.norm
         has_word = bool(view.wake & Wake.PLATE or view.wake & Wake.CJK) and _PLATE_WORD.search(norm)
+        if not has_word and not _PLAIN_PLATE.search(norm):
+            return
         is_strong = bool(has_word and _STRONG_PLATE_WORD.search(norm))
         for name, pattern, is_plain in self._patterns:
             if (not is_plain and not has_word) or (name == "us" and not is_strong) or (name == "pl" and not is_strong):
@@ -266,10 +307,10 @@ _DATE = re.compile(
 )
 _BARE_YEAR = re.compile(rf"(?<![\w.,:/\-]){_YEAR}(?![\w]|[.,:/\-]\d)")
 _BIRTH = re.compile(
-    r"(?<![^\W_])(?:нар\.|роди(?:л[аись]*|лся|лась|вш\w+)|рожд[её]н\w*|рождени[яе]|дата рождения|день рождени\w|дне рождени\w|днюх\w+|др|д\.р\.?|д/р|г\.?р\.?|г\. ?р\.|года рождения|народи\w+|дата народження|день народження|народжен\w+|дн|"
-    r"born|b-?day|birth ?day|birth ?date|date of birth|dob|d\.o\.b\.?|birth|"
-    r"nac[ií]|naci[oó]|nacid[oa]|nacimiento|cumple\w*|fecha de nacimiento|f\. ?nac\.?|née? le|née?|naissance|anniv\w*|anniversaire|geboren|geb\.?|geburtstag|geburtsdatum|gebdat\w*|"
-    r"nasc[ie]\w*|nascimento|anivers[aá]rio|niver|data de nascimento|nato|nata|nascita|compleanno|compio|urodz\w+|ur\.|data urodzenia|urodziny|doğum(?: tarihi\w*| gün\w*)?|dogum\w*|doğdu\w*|doğumlu\w*|sinh(?: ngày| nhật| năm)?|sn|ngày sinh|生日|出生\w*|生于)(?![^\W_])|生日|出生|生于|年生",
+    r"(?<![^\W_])(?:нар\.|роди(?:л[аись]*|лся|лась|вш\w+)|рожд[её]н\w*|рожденье|рождени[яе]|дата рожд(?:ения|\.)?|день варенья|р\. ?н\.|день рождени\w|дне рождени\w|днюх\w+|др|д\.р\.?|д/р|г\.?р\.?|г\. ?р\.|года рождения|народи\w+|дата народження|день народження|народжен\w+|дн|"
+    r"born|b-?day|birth ?days?|birth ?date|date of birth|dob|d\.o\.b\.?|birth|"
+    r"nac[ií]|naci[oó]|nacid[oa]|nacimiento|cumple\w*|cumpl[oí]|f\.?nac\.?|fecha de nacimiento|f\. ?nac\.?|née? le|née?|naissance|ddn|anniv\w*|anniversaire|geboren|geb\.?|geburts\w+|geb(?:urts)?-?(?:dat|tag)\w*|"
+    r"nasc[ie]\w*|nascimento|data nasc\.?|faço anos|dn|anivers[aá]rio|niver|data de nascimento|nato|nata|nascita|compleanno|compio|urodz\w+|ur\.|data ur\.?|rocznik|data urodzenia|urodziny|doğum(?: tarihi\w*| gün\w*)?|dogum\w*|doğdu\w*|doğumlu\w*|dt|d\.t\.|sinh(?: ngày| nhật| năm)?|sn|ngày sinh|生日|出生\w*|生于)(?![^\W_])|生日|出生|生于|年生",
     re.IGNORECASE,
 )
 _NAMED_DATE = re.compile(r"[А-ЯЁІЇ][а-яёії]+(?:вич|вна|чна)[ауеы]?,? ?(\d{1,2}[./]\d{1,2}[./](?:19|20)\d\d)(?!\d)")
@@ -289,7 +330,7 @@ class ChatBirthDateRecognizer(ChatRecognizer):
         if not view.n_digits:
             return
         norm = view.norm
-        for match in _NAMED_DATE.finditer(norm):
+        for match in _NAMED_DATE.finditer(norm) if view.has_cyrillic else ():
             yield Hit(match.start(1), match.end(1), Entity.DATE_OF_BIRTH, 0.6, "birth.after-name")
         births = [m.span() for m in _BIRTH.finditer(norm)]
         if not births:

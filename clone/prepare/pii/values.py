@@ -77,6 +77,27 @@ def likeness(token: str) -> int:
     return 0
 
 
+_CODE = re.compile(
+    r"""
+      .*[(){}\[\];<>\\`].* | [&|/~$].* | .*(?:://|::|->|==|[?&]\w+=|\w/\w+/).*    # calls, indices, parameters, paths
+    | --?\w.* | [\w.\-/]*=.* | \#[a-zA-Z]+\d*[.\d]* | (?:bug|comment|issue|pr|rev|rfc|ticket|case|\S+\.mk)\#l?\d[\w.]* | @\w+\(?.*
+    | [a-z]\w*_t\** | \w+\*+ | _\w+ | [A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+ | [a-z]+(?:_[a-z]+)+  # names of a programme
+    | (?:x86|arm|aarch|amd|i686|win|llvm|lld|gcc|clang|libc|stage|u?int|utf|python|py|node|ubuntu|debian|glibc)[\d_.\-]?[\w.\-]*
+    | [a-z]+[\-/]v?\d+(?:[.x]\w+)* | [A-Za-z]+(?:[+\-][A-Za-z]+)*\+* | [A-Za-z]+/[\w.]+ | [0-9a-f]{7,40}
+    | \w+(?:\.\w+){2,}(?:[:(].*)? | [a-z]+\d*\.[a-z]+
+    """,
+    re.VERBOSE,
+)
+
+
+def is_code(token: str) -> bool:
+    """Return whether `token` reads as a piece of a programme, a path or a commit rather than as a chosen secret.
+
+    For the weak signs only (`try`, `pass`, a shape alone): a password may look so, and beside its name it stays one.
+    """
+    return _CODE.fullmatch(token) is not None
+
+
 def is_latin(token: str) -> bool:
     return bool(_LATIN.search(token))
 

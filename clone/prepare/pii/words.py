@@ -55,7 +55,8 @@ _WAKE: dict[int, str] = {
         parola* parolę şifre* sifre* şifres* giriş giris
         hasło hasła haslo hasla hasłem hasle haslem
         khẩu khau mk matkhau mkhau pss
-        контрасе* changed share поменя* сменил* cambié cambie changé geänd* mudei cambiat* zmieni* değiş* secret secrets секрет* master contra admin netflix disney spotify hulu hbo нетфли* кинопо* спотиф* стим steam icloud okko prime lowercase uppercase capital caps заглав* букв буквы буква буквой гасло впн vpn госуслуг*
+        контрасе* changed share поменя* сменил* cambié cambie changé geänd* mudei cambiat* zmieni* değiş* secret secrets секрет* master contra admin netflix* netflix disney spotify hulu hbo нетфли* кинопо* спотиф* стим steam icloud okko prime lowercase uppercase capital caps заглав* букв буквы буква буквой гасло впн vpn госуслуг*
+        парол parol parolya parolem паролі пороль паролъ кодов* секрет* ключев* таємн* мереж* network encrypt* memorable decrypt netzw* losun* codew* geheim* logind* anmeld* startpasswort masterpass* masterkenn* passwör* einmal* bildsc* entsp* passw paswword contrs* frase palabra secreta phrase chiave chave rede rete kablos* gizli anahtarı şifrey* hasełk* hasełem klucz tajne pas mkhau
         """,
     Wake.CODE: """
         код коды кода коду кодом кодик пин пинк* пинкод* пинкода cvv cvc cvv2 cvc2 цвв цвц домофон* сигнал* сейф* text combo combin* atm банкома* bankomat подтвер* смс смск* эсэмэс*
@@ -67,6 +68,8 @@ _WAKE: dict[int, str] = {
         mã xác domofon* szyfr
         code-pin пінкод* пін підтв* надіш* введіть
         arrivato arrivata llegó llego llegado reçu recu chegou recebi kam bekommen przyszedł przyszedl geldi gelen wpisz tippe tape digita introduce ворот* калитк* шлагб* чемод* шкафч* замок замке замка двери дверь ввел вводил pini pinim pinin pinimi gate door keypad safe lockbox locker
+        google цифры цифр ccv csc csv kpn свв цвц пуш пуша пуше blik digits прийшл* прийшов надіш* надіс* шлагб* хвіртк* сейфу шлюз
+        texted sent sechs tor keller* schlosses garten* hoftor kellertür hoftür authen* combina* kombin* комбін* building entry entrance bike buzzer buzz haustü* torcod* garag* tresor* sperrc* handyc* karten* anmeld* aktivi* schlos* schlüs* fahrrad* zahlen* schlie* prüfn* prüfz* eingan* bildsc* unlock deposit krypto crypto* coffre cadena* interphone caja fuerte cofre interfone cadead* fechad* cancello cancellino cassafo* lucche* citofo* allarme brama bramy domofon furtka furtki sejf sejfu kłódka kłódki asma kapısı két cổng przysz* smskod mtan smstan pushtan chiptan phototan immeuble pincode pincod* doğrul* hane rakam cyfry ziffern zahlen chiffres dígitos digitos cifre c.i. fechadura portão mật điện cửa
         """,
     Wake.DOCUMENT: """
         паспор* серия серии снилс инн огрн огрнип полис* омс дмс водител* права прав ву удостов* загран* свидет* рнокпп іпн ідент* посвід* податк* ід id єдрпоу унзр
@@ -79,6 +82,7 @@ _WAKE: dict[int, str] = {
         pesel nip regon dowód dowod dowodu dowodem paszport* prawo jazdy
         kimlik tckn tc tckimlik pasaport* ehliyet* vergi vkn sgk
         cccd cmnd cmt căn hộ chiếu chieu bhyt mst bhxh gplx
+        sv svnr rvnr pesel* водій* nuss spi єнп енп медпол* айді посвідка lappen fahrer* kvnr kv egk gesund* tarjeta cédula cedula rut documento persnr passnr passnu* impôts sns cie sürücü sağlık chứng minh bảo hiểm định danh dow fein employer medical ehliyetim
         """,
     Wake.BANK: """
         счет счёт счета счёта рс карта карту карты карте карточ* реквиз* лицев* срок iban бик картк* рахун* рахунок
@@ -90,7 +94,7 @@ _WAKE: dict[int, str] = {
     Wake.ADDRESS: """
         ул улица улице улицу улицы улицей улка пр просп проспе* пер переул* бульв* бул шоссе наб набере* площа* пл проезд* мкр микрор* тупик квартал линия аллея аллее тракт
         кв квартир* корп корпус* подъез* дом дома доме дому д живу живём живем живет ленина гагарина кирова пушкина советская советской кирова карла маркса либкнехта энгельса фрунзе чапаева калинина жукова суворова кутузова горького маяковского толстого чехова гоголя лермонтова тургенева достоевского есенина чайковского свердлова дзержинского куйбышева орджоникидзе циолковского королева комарова титова невского космонавтов пионерская молодежная молодежная комсомольская пролетарская первомайская октябрьская садовая лесная полевая школьная набережная центральная солнечная зеленая тверская арбат арбате невский невском ленинский кутузовский хрещатик хрещатику шевченка франка бандери грушевського сагайдачного українки живёт адрес* приезжай приезжайте приїж* приїзд* їду їдь заїжд* переех* подъез* теперь привез* встреча* прописк* доставк* вул вулиц* провул* просп* буд
-        loop alley quay green broadway wharf view rise park path pike turnpike plaza run vale street st str road rd avenue ave av lane ln drive dr court ct boulev* blvd terrace crescent close place pl square sq way highway hwy parkway pkwy apt flat unit suite box pobox address grove gardens hill row mews circle cir trail ridge walk
+        linden wohnen zum unter straße chung ktx thôn xóm ấp lungot* lungar* p.zza borgo пушкинской лермонтовской некрасовской московской киевской полянка ордынка снт днт loop alley quay green broadway wharf view rise park path pike turnpike plaza run vale street st str road rd avenue ave av lane ln drive dr court ct boulev* blvd terrace crescent close place pl square sq way highway hwy parkway pkwy apt flat unit suite box pobox address grove gardens hill row mews circle cir trail ridge walk
         rambla carrer passeig plaça rúa kra diagonal transversal calle avda avenida plaza paseo carrera cra camino piso portal carretera ronda urb travesia travesía direccion dirección colonia
         rue avenue allée allee impasse chemin quai place cours route bd square villa adresse appt bis
         straße strasse str weg platz gasse damm ufer ring allee hausnr wohne wohnt adresse hof
@@ -106,16 +110,19 @@ _WAKE: dict[int, str] = {
         nací naci nació nacio nacida nacido nacimi* cumple* cumplea* né née nee naissan* anniv* annive* geboren geb geburt* gebur* geburtstag
         nasci nasceu nasc nascim* aniver* nascido nascida nato nata nacque nascita complea* comple* nacque urodz* urodzi* doğum* dogum* doğdu* dogdu* sinh sn
         народ* народж* народив* дн г нар geb d.o.b
+        cumplo варенья
         """,
     Wake.USER: """
         ник ники никнейм* логин* юзер* юзерн* инст* инста инсте инсту инстаг* тг телег* телеге телеграм* дискорд* скайп* стим стиме вк твич тикток* аккаунт* акк профил* подпи* нік
         github gitlab linkedin add venmo paypal cashapp insta* nick nickname nickn* user usern* username userna* handle ig insta instag* instagram tg telegram discord snap snapchat skype steam twitch tiktok twitter reddit gamertag psn xbox login id follow telega kik wechat qq
-        usuario usuari* utilis* pseudo benutz* nutzer* nutzername utente usuário utilizador użytko* nazwa użytkownika kullan* kullanıcı tên
+        usuario usuari* utilis* pseudo benutz* nutzer* nutzername
+        інста інсту інсті інстаг* тікток* стім твіч діскорд* fb tk acc búscame buscame kick zaloguj đăng venmo cashapp screen ign epic roblox follow account profil* kennung nik konto takma rumuz compte utente usuário utilizador użytko* nazwa użytkownika kullan* kullanıcı tên
         """,
     Wake.PLATE: """
         номер номера номером номерн* номерз* госном* авто машин* машина тачк* тачка гос номерок авто автом* машиною
         plate plates tag reg registr* license licence car matric* matríc* coche placa placas plaque immat* immatr* voiture auto kennz* kennze* nummern* nummer carro targa macchina
-        rejest* rejestr* tablic* samochód auta auto plaka* plakam plakası araba biển bien xe
+        rejest* rejestr* tablic* samochód auta auto
+        blachy blacha kfz wagen araç araci caisse chapa targata tags plaka* plakam plakası araba biển bien xe
         """,
     Wake.MAIL: """
         собак* собака собачк* точка почта почту почте мыло емейл имейл мейл gmail гмейл джимейл mail email hotmail yahoo outlook icloud proton protonmail yandex yandexru яндекс
@@ -126,7 +133,7 @@ _WAKE: dict[int, str] = {
         clé cle llave schlüs* chave chiave klucz anahtar khóa
         """,
     Wake.SEED: """
-        seed сид сидк* сид-фра* мнемон* mnemon* recovery phrase фраза фразу semilla восста* wiederh* récupé* recupe* recuper* odzysk* kurtarma
+        seed seeds сид сидк* сид-фра* мнемон* mnemon* recovery phrase фраза фразу semilla восста* wiederh* récupé* recupe* recuper* odzysk* kurtarma
         """,
     Wake.TITLE: """
         mr mrs ms miss mister sir madam dr prof aunt auntie uncle grandma grandpa cousin coach
@@ -144,18 +151,21 @@ _WAKE: dict[int, str] = {
 
 CJK_TRIGGERS: dict[str, int] = {
     **dict.fromkeys(
-        ["密码", "密碼", "口令", "账号", "登录", "登陆", "密钥", "wifi", "WiFi", "WIFI", "无线"],
+        ["密码", "密碼", "口令", "暗号", "提取码", "账号", "登录", "登陆", "密钥", "wifi", "WiFi", "WIFI", "无线"],
         Wake.PASSWORD | Wake.USER | Wake.BANK,
     ),
     **dict.fromkeys(
-        ["验证码", "驗證碼", "校验码", "动态码", "门禁", "门锁", "保险箱", "安全码", "取件码", "码"], Wake.CODE
+        ["三位", "3位", "验证码", "驗證碼", "校验码", "动态码", "门禁", "门锁", "保险箱", "安全码", "取件码", "码"],
+        Wake.CODE,
     ),
     **dict.fromkeys(
         ["身份证", "身份證", "护照", "驾照", "驾驶证", "社保", "医保", "税号", "纳税", "证件", "护照号"], Wake.DOCUMENT
     ),
     **dict.fromkeys(["卡号", "银行卡", "信用卡", "有效期", "账户", "帐号", "帐户", "钱包", "尾号"], Wake.BANK),
-    **dict.fromkeys(["路", "街", "巷", "弄", "号", "道", "小区", "栋", "单元", "室", "地址", "楼"], Wake.ADDRESS),
-    **dict.fromkeys(["生日", "出生", "生于", "生於", "年生"], Wake.BIRTH),
+    **dict.fromkeys(
+        ["座", "花园", "路", "街", "巷", "弄", "号", "道", "小区", "栋", "单元", "室", "地址", "楼"], Wake.ADDRESS
+    ),
+    **dict.fromkeys(["生日", "出生", "生于", "生於", "年生", "岁"], Wake.BIRTH),
     **dict.fromkeys(["微信", "微博", "用户名", "抖音", "小红书", "昵称", "QQ", "ID", "账号"], Wake.USER),
     **dict.fromkeys(["车牌", "京", "沪", "粤", "浙", "苏", "川"], Wake.PLATE),
     **dict.fromkeys(["邮箱", "邮件", "艾特", "圈a", "点"], Wake.MAIL),

@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from telethon.extensions import BinaryReader
 from telethon.tl import functions as f
 from telethon.tl import types as t
 
 from clone.collect.telegram.history import History
 from clone.collect.telegram.parse import chat_of, parse_message
-from clone.collect.telegram.reading import peek_newest_id, read_answer, read_text_message
+from clone.collect.telegram.reading import peek_newest_id, read_answer
 from clone.records import Account, Kind
 from tests.mtproto.account import make_dialog
 
@@ -101,50 +98,3 @@ def test_an_answer_that_is_cut_anywhere_is_never_an_exception() -> None:
         assert answer.whole is None
         assert answer.unknown is not None
         peek_newest_id(wire[:length])
-
-
-FLAGS = (
-    *("out", "mentioned", "media_unread", "silent", "post", "from_scheduled", "legacy", "edit_hide", "pinned"),
-    *("noforwards", "invert_media", "offline", "video_processing_pending"),
-)
-FIELDS: dict[str, Any] = {
-    "from_id": t.PeerUser(77),
-    "fwd_from": t.MessageFwdHeader(date=WHEN),
-    "reply_to": t.MessageReplyHeader(reply_to_msg_id=3),
-    "media": t.MessageMediaGeo(t.GeoPoint(1.0, 2.0, 3)),
-    "entities": [t.MessageEntityBold(0, 2)],
-    "edit_date": WHEN,
-    "via_bot_id": 9,
-    "grouped_id": 8,
-    "ttl_period": 7,
-    "effect": 6,
-    "saved_peer_id": t.PeerUser(5),
-    "from_rank": "chief",
-}
-
-
-@given(
-    text=st.text(max_size=300),
-    flags=st.sets(st.sampled_from(FLAGS), max_size=4),
-    fields=st.sets(st.sampled_from(sorted(FIELDS)), max_size=2),
-    peer=st.sampled_from([t.PeerUser(2001), t.PeerUser(2**40), t.PeerChannel(5)]),
-    message_id=st.integers(1, 2**31 - 1),
-)
-def test_a_message_of_nothing_but_text_is_read_as_telethon_reads_it(
-    text: str, flags: set[str], fields: set[str], peer: Any, message_id: int
-) -> None:
-    more = dict.fromkeys(flags, True) | {name: FIELDS[name] for name in fields}
-    message = t.Message(id=message_id, peer_id=peer, date=WHEN, message=text, **more)
-    wire = bytes(message)
-    assert t.Message.CONSTRUCTOR_ID == 0x7600B9D3  # another number is another layout
-    found = read_text_message(b"\0" * 8 + wire + b"next", 8)
-    told_by_fields = fields - {"from_id"} or flags & {"edit_hide", "video_processing_pending"}
-    assert (found is None) == bool(told_by_fields or not isinstance(peer, t.PeerUser))
-    if found is None:
-        return
-    read, end = found
-    assert end == 8 + len(wire)
-    theirs = BinaryReader(wire).tgread_object()
-    for name in ("id", "date", "message", "from_id", "peer_id", "edit_date", "fwd_from", "media", "reply_to"):
-        assert getattr(read, name) == getattr(theirs, name)
-    assert read.out == bool(theirs.out)

@@ -34,7 +34,7 @@ def test_fifty_kills_spread_over_a_run_cost_no_row(
     collector: Collector, server: FakeTelegram, account: Account, tmp_path: Path, forge: Forge
 ) -> None:
     """Each run is killed a little further on, each at a moment of its own between two answers."""
-    server.faults += [faults.ShortHistoryPages(6), faults.UnknownMedia({account.dialogs[2002][30].id})]
+    server.faults += [faults.ShortHistoryPages(4), faults.UnknownMedia({account.dialogs[2002][30].id})]
     server.faults.append(faults.EmptyMessages({m.id for m in account.dialogs[2003][10:14]}))
     peaceful = Collector(server, account, tmp_path / "peace")
     assert forge.run(peaceful.archive_path, peaceful.session) == 0
@@ -48,10 +48,10 @@ def test_fifty_kills_spread_over_a_run_cost_no_row(
             server.loop.call_later(delay_s, forge.kill)
 
         # so that the kills spread over all of the run, and some hit what comes before the first dialog
-        # (on a busy machine a page may not be written by then: who stood still is left one answer more)
+        # (on a busy machine a page may not be written by then: who stood still is left two answers more)
         n_still = next((n for n, mark in enumerate(reversed(marks[:-1])) if mark != marks[-1]), len(marks[:-1]))
-        at = 2 + i // 10 if i % 10 == 9 else 2 + i % 4 + n_still
-        fatal = faults.Does(strike, name="", at=at) if i % 10 == 9 else faults.Does(strike, at=at)
+        at = 2 + i // 10 if i % 10 == 9 else 2 + i % 4 + 2 * n_still
+        fatal = faults.LastAnswer(strike, name="" if i % 10 == 9 else faults.HISTORY, at=at)
         server.faults.append(fatal)
         status = forge.run(collector.archive_path, collector.session)
         server.faults.remove(fatal)
