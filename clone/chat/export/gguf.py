@@ -81,7 +81,7 @@ def write_model(source: Source, path: Path, kind: Kind, *, on_progress: OnProgre
 
 
 def write_lora(source: Source, path: Path) -> Written:
-    """Write the adapter alone, for `llama-cli --lora` and Ollama's ADAPTER beside a GGUF of the base.
+    """Write the adapter alone, for `llama-cli --lora` beside a GGUF of the base.
 
     llama.cpp multiplies by alpha / rank, the rank read off the tensors: our matrices are plain, so that is ours too.
     """
@@ -110,16 +110,13 @@ def write_lora(source: Source, path: Path) -> Written:
         work.unlink(missing_ok=True)
 
 
-def write_modelfile(
-    source: Source, path: Path, model: Path, *, temperature: float, adapter: Path | None = None
-) -> None:
+def write_modelfile(source: Source, path: Path, model: Path, *, temperature: float) -> None:
     """Write Ollama's Modelfile: the template of training, the stops, and what this is."""
     marks = {control: source.tokens.spelling(control) for control in Control}
     stops = [marks[control] for control in (Control.END, Control.THEM, Control.ME, Control.DOC)]
     lines = [
         f"# {LABEL} a digital twin: replies are written by a language model trained on one person's messages",
         f"FROM ./{model.name}",
-        *([f"ADAPTER ./{adapter.name}"] if adapter else []),
         f'TEMPLATE """{_ollama_template(marks)}"""',
         f"PARAMETER temperature {temperature}",
         f"PARAMETER num_ctx {source.shape.block_size}",
