@@ -20,9 +20,11 @@ import torch
 
 from clone.chat.eight_bit import to_eight_bits
 from clone.chat.engine import EagerRunner, Engine, Marks
+from clone.chat.held_out import held_out_loss
 from clone.chat.sampling import Sampling
 from clone.lm.model import Transformer
 from clone.lm.shape import Shape
+from clone.lm.tokens import Encoded
 
 FALCON_7B: dict[str, Any] = {
     "name": "falcon-7b",
@@ -109,6 +111,20 @@ def ours(model: Transformer, sampling: Sampling, n: int = 1) -> float:
         return sum(1 for _ in engine.generate(prompt, sampling, n=n))
 
     return best_of(3, reply)
+
+
+def text_of(model: Transformer) -> list[int]:
+    """Return a prompt and what the model says to it, drawn from its own distribution."""
+    engine = engine_of(model)
+    prompt = random_ids(N_PROMPT, model.shape.vocab_size, 3)
+    sampling = Sampling(max_tokens=min(512, engine.n_context - N_PROMPT), seed=1)
+    return prompt + [ids[0] for ids in engine.generate(prompt, sampling) if ids[0] is not None]
+
+
+def loss_on(model: Transformer, text: list[int]) -> float:
+    """Return the loss in nats a token on what follows the prompt of a text."""
+    is_learned = [i >= N_PROMPT for i in range(len(text))]
+    return held_out_loss(model, [Encoded(text, is_learned)])
 
 
 def first_token_ms(model: Transformer, n_new: int) -> float:
@@ -242,6 +258,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             key = f"first_token_ms_{n_new}_new"
             out[key] = first_token_ms(model, n_new)
             tell(f"first token of a later turn, {n_new} new, ms", out[key])
+        text = text_of(model)
+        loss = loss_on(model, text)
         for kind in ("int8", "fp8"):
             del model
             free()
@@ -249,11 +267,18 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             to_eight_bits(model, kind)  # type: ignore[arg-type]
             out[f"ours_{kind}"] = ours(model, SAMPLING)
             tell(f"ours, {kind} weights, tokens/s", out[f"ours_{kind}"])
+            out[f"first_token_ms_8_new_{kind}"] = first_token_ms(model, 8)
+            tell(f"first token of a later turn, {kind}, ms", out[f"first_token_ms_8_new_{kind}"])
+            out[f"cost_{kind}"] = loss_on(model, text) - loss
+            print(
+                f"  its cost, nats a token of the model's own text (loss {loss:.3f}): {out[f'cost_{kind}']:+.4f}",
+                flush=True,
+            )
     for peer_name in ("litgpt", "transformers"):
         if peer_name in out:
             out[f"ratio_to_{peer_name}"] = out["ours"] / out[peer_name]
             print(f"  ours is {out[f'ratio_to_{peer_name}']:.1f} times {peer_name}")
-    print(json.dumps({key: round(value, 2) if isinstance(value, float) else value for key, value in out.items()}))
+    print(json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in out.items()}))
     return out
 
 

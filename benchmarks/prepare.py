@@ -2,11 +2,11 @@
 
     python benchmarks/prepare.py RESULT.json [--sizes 10000,100000,1000000] [--workers 2] [--tokenizer FILE]
 
-RESULT.json is an export that `clone collect` reads. It is collected once; for each smaller size the first messages are
-copied into an archive of their own. Each size is then prepared by `clone prepare` in a process of its own, as a person
-would. Memory is the largest sum of proportional set sizes over all its processes, sampled. Beside it, what one would
-use instead: stock Presidio (every built-in recognizer for English) over a sample of the same messages, and ours over
-the same sample, on one core. The last line printed is one JSON object.
+RESULT.json is an export that `clone collect` reads. It is collected once; for each smaller size the first messages (or,
+with --across, about as many from all over it) are copied into an archive of their own. Each size is then prepared by
+`clone prepare` in a process of its own, as a person would. Memory is the largest sum of proportional set sizes over all
+its processes, sampled. Beside it, what one would use instead: stock Presidio (every built-in recognizer for English)
+over a sample of the same messages, and ours over the same sample, on one core. One JSON object is printed last.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from clone.archive import Archive
@@ -46,6 +47,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
         "--tokenizer", type=Path, help="tokenizer.json of falcon-7b; without it the packaged one counts"
+    )
+    parser.add_argument(
+        "--across",
+        action="store_true",
+        help="take the smaller sizes from all over the archive, so that only their size differs and not what is said",
     )
     parser.add_argument("--sample", type=int, default=2000, help="messages that stock Presidio reads")
     arguments = parser.parse_args()
@@ -97,7 +103,7 @@ def slope(timings: list[Timing]) -> float | None:
 
 def _time_size(whole: Path, root: Path, size: int, arguments: argparse.Namespace) -> Timing:
     (root / "data").mkdir(parents=True)
-    n_messages = _copy_first(Workspace(whole), Workspace(root), size)
+    n_messages = _copy(Workspace(whole), Workspace(root), size, arguments.across)
     if arguments.tokenizer:
         base = root / "checkpoints" / "base" / "tiiuae" / "falcon-7b"
         base.mkdir(parents=True)
@@ -110,15 +116,23 @@ def _time_size(whole: Path, root: Path, size: int, arguments: argparse.Namespace
     return Timing(n_messages, wall_s, sum(use.cpu_s.values()), use.peak_mb, report["n_train"] + report["n_validation"])
 
 
-def _copy_first(source: Workspace, target: Workspace, size: int) -> int:
-    """Copy the first `size` messages, chat by chat; return how many there were."""
-    n_left = size
+def _copy(source: Workspace, target: Workspace, size: int, is_across: bool) -> int:
+    """Copy `size` messages, chat by chat: the first, or about as many in runs of a thousand from all over the archive.
+
+    Return how many there were.
+    """
+    n_left, run = size, 0
     with Archive.open(source.archive) as old, Archive.create(target.archive) as new:
+        share = min(1.0, size / sum(item.n_messages for item in old.chats()))
         for account in old.accounts():
             with new.transaction():
                 new.put_account(account)
         for item in sorted(old.chats(), key=lambda item: item.chat.chat_id):
-            messages = [m for m, _ in zip(old.messages(item.chat), range(n_left), strict=False)]
+            messages = []
+            for m in islice(old.messages(item.chat), None if is_across else n_left):
+                if not is_across or int((run // 1000 + 1) * share) > int(run // 1000 * share):
+                    messages.append(m)
+                run += 1
             n_left -= len(messages)
             if messages:
                 with new.transaction():

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from clone.errors import DataError, MissingExtra, StageMissing
+from clone.passphrase import ask_passphrase
 from clone.records import Account, Chat, ChatKind, Kind, Message, Person, make_message
 
 SCHEMA_VERSION = 1
@@ -122,11 +123,11 @@ class Archive:
     def create(cls, path: Path, passphrase: str | None = None) -> Archive:
         """Open the archive at `path`, made if missing, readable by its owner alone.
 
-        A new one is encrypted where there is a passphrase (given here or by `ask_passphrase_with`). Raises DataError
+        A new one is encrypted where there is a passphrase (given here or by `clone.passphrase`). Raises DataError
         where there is one and the archive is not encrypted: nobody should believe that it is.
         """
         is_new = not path.exists() or not path.stat().st_size
-        passphrase = passphrase or _ask_passphrase(is_new or not is_encrypted(path))
+        passphrase = passphrase or ask_passphrase(is_new or not is_encrypted(path))
         if passphrase and not is_new and not is_encrypted(path):
             raise DataError(
                 f"there is a passphrase, and {path.name} is not encrypted.",
@@ -147,7 +148,7 @@ class Archive:
         if not path.exists():
             raise StageMissing("nothing has been collected yet.", "clone collect --from result.json")
         if is_encrypted(path):
-            passphrase = passphrase or _ask_passphrase(False)
+            passphrase = passphrase or ask_passphrase(False)
             if not passphrase:
                 raise _no_passphrase_for(path)
         else:
@@ -297,8 +298,8 @@ class Archive:
 
         `raw_format` names what the payloads are written in (and by which version); a message keeps one payload of each
         format. A message that is known with another text becomes an edit: the old text moves to the versions. With
-        `fills_holes_only` (imports) a known text stays as it is, another one joins the versions, and only fields that
-        are empty are filled.
+        `fills_holes_only` (imports) that takes an edit later than the one that is known; else the known text stays as
+        it is, another one joins the versions, and only fields that are empty are filled.
         """
         pk = self._chat_pk(chat)
         rows: list[_Row] = []
@@ -345,16 +346,17 @@ class Archive:
     ) -> int:
         """Bring news about messages that are known; return how many of them were edited."""
         heads = [row[:8] for row in rows]
-        if fills_holes_only:
-            self._db.executemany(
-                """INSERT OR IGNORE INTO versions SELECT ?1, ?2, coalesce(?8, 0), ?5, ?6, NULL FROM messages
-                WHERE chat_pk = ?1 AND message_id = ?2 AND ?5 <> '' AND text NOT IN ('', ?5)""",
-                heads,
-            )
-            n_edited = 0
-        else:
-            payloads = {raw[1]: raw[3] for raw in raws}
-            n_edited = sum(self._put_edit(row, payloads.get(row[1]), format_pk) for row in rows)
+        payloads = {raw[1]: raw[3] for raw in raws}
+        n_edited = sum(
+            self._put_edit(row, payloads.get(row[1]), format_pk, fills_holes_only)
+            for row in rows
+            if not fills_holes_only or row[7] is not None
+        )
+        self._db.executemany(  # wordings that are not the newest
+            """INSERT OR IGNORE INTO versions SELECT ?1, ?2, coalesce(?8, 0), ?5, ?6, NULL FROM messages
+            WHERE chat_pk = ?1 AND message_id = ?2 AND ?5 <> '' AND text NOT IN ('', ?5)""",
+            heads,
+        )
         self._db.executemany(
             """UPDATE messages SET sender_id = iif(sender_id = '', ?3, sender_id), text = iif(text = '', ?5, text),
               reply_to = coalesce(reply_to, ?7), edited_at = iif(text IN ('', ?5), coalesce(edited_at, ?8), edited_at)
@@ -365,14 +367,18 @@ class Archive:
         )
         return n_edited
 
-    def _put_edit(self, row: _Row, raw: bytes | None, format_pk: int) -> int:
+    def _put_edit(self, row: _Row, raw: bytes | None, format_pk: int, must_be_later: bool) -> int:
+        """Make a row the newest wording of its message if it is one, and return 1 for that.
+
+        `must_be_later`: it is one only where words differ and its edit is dated after the one that is known.
+        """
         pk, message_id, text, kind, edited_at = row[0], row[1], row[4], row[5], row[7]
         changed = self._db.execute(
             """SELECT 1 FROM messages WHERE chat_pk = ?1 AND message_id = ?2 AND (
-              (text NOT IN ('', ?3) AND coalesce(edited_at, 0) <= coalesce(?4, 0))
-              OR (coalesce(edited_at, 0) < coalesce(?4, 0) AND EXISTS (  -- the same words around something else
+              (text NOT IN ('', ?3) AND coalesce(edited_at, 0) + ?7 <= coalesce(?4, 0) AND NOT (?7 AND ?3 = ''))
+              OR (NOT ?7 AND coalesce(edited_at, 0) < coalesce(?4, 0) AND EXISTS (  -- same words, something else
                 SELECT 1 FROM raws WHERE chat_pk = ?1 AND message_id = ?2 AND format_pk = ?5 AND raw <> ?6)))""",
-            (pk, message_id, text, edited_at, format_pk, raw),
+            (pk, message_id, text, edited_at, format_pk, raw, must_be_later),
         ).fetchone()
         if not changed:
             return 0
@@ -669,22 +675,6 @@ def is_encrypted(path: Path) -> bool:
 
 _CIPHER_PAGE = 4096  # bytes, of SQLCipher 4
 _PLAIN_PAGE = 8192
-
-
-def ask_passphrase_with(ask: Callable[[bool], str | None]) -> None:
-    """Set how passphrases are come by: `ask(is_new)`, where `is_new` tells that there is no encrypted archive yet.
-
-    The command line does so once, so that every stage opens an encrypted archive without knowing of it.
-    """
-    global _ask_passphrase
-    _ask_passphrase = ask
-
-
-def _no_passphrase(is_new: bool) -> str | None:
-    return None
-
-
-_ask_passphrase: Callable[[bool], str | None] = _no_passphrase
 
 
 def _no_passphrase_for(path: Path) -> DataError:

@@ -10,13 +10,13 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, overload
 
-from clone.errors import DataError
+from clone.errors import CloneError, DataError
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
@@ -59,6 +59,10 @@ class Workspace:
 
     def processed(self, recipe_name: str) -> Path:
         return self.root / "data" / "processed" / recipe_name
+
+    def prepare_lock(self, recipe_name: str) -> Path:
+        """The file that whoever changes `processed(recipe_name)` holds."""
+        return self.root / "data" / "processed" / f".{recipe_name}.lock"
 
     @property
     def bases(self) -> Path:
@@ -128,6 +132,28 @@ def _write_atomically(path: Path, binary: bool) -> Iterator[IO[Any]]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def hold(path: Path, busy: Callable[[str], CloneError]) -> Iterator[None]:
+    """Hold the lock file `path` for this process alone; it goes with the process, however that ends.
+
+    Raises at once what `busy` makes of the id of the process that holds it.
+    """
+    import fcntl
+
+    make_private_folder(path.parent)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise busy(os.read(handle, 20).decode("ascii", "replace").strip() or "?") from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode("ascii"), 0)
+        yield
+    finally:
+        os.close(handle)
 
 
 def sync_folder(path: Path) -> None:

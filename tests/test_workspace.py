@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clone.errors import DataError
-from clone.workspace import Workspace, make_private_folder, write_atomically
+from clone.workspace import Workspace, hold, make_private_folder, write_atomically
 
 
 def test_folders_and_files_are_private_under_any_umask(tmp_path: Path) -> None:
@@ -45,6 +45,16 @@ def test_a_full_disk_is_explained(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.message == "the disk is full: kept.json could not be written."
     assert path.read_text() == "before"
+
+
+def test_a_lock_is_held_by_one_and_let_go(tmp_path: Path) -> None:
+    lock = tmp_path / "a" / ".lock"
+    with hold(lock, DataError):
+        with pytest.raises(DataError, match=str(os.getpid())), hold(lock, DataError):
+            pass
+        assert lock.stat().st_mode & 0o777 == 0o600
+    with hold(lock, DataError):
+        pass
 
 
 def test_runs_are_found_and_bases_are_not(tmp_path: Path) -> None:

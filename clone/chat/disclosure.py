@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import cache
 
 LABEL = "[AI]"
 
@@ -113,9 +114,12 @@ _RULES: dict[str, str] = {
     r"(?:이야|야|이니|니|인가요|이에요|예요|에요|입니까|인가|이냐|냐|맞아|맞아요|이지|지) ?\?"
     r"|(?:ai|인공지능|봇|챗봇|로봇|기계|사람)(?:이랑|랑|과|와|하고) (?:대화|이야기|얘기|말)",
 }
-_COMPILED = {language: re.compile(rule) for language, rule in _RULES.items()}
-# Rules of languages that share words: which comes first decides in which language the answer is given.
-_ORDER = tuple(_COMPILED)
+
+
+@cache
+def _rules() -> dict[str, re.Pattern[str]]:
+    """Return the rules by language; where languages share words, the first decides in which one the answer is given."""
+    return {language: re.compile(rule) for language, rule in _RULES.items()}
 
 
 def asked_in(bubbles: Sequence[str]) -> str | None:
@@ -124,8 +128,8 @@ def asked_in(bubbles: Sequence[str]) -> str | None:
         plain = _plain(bubble)
         if len(plain) > 300:  # a pasted article is no question
             continue
-        for language in _ORDER:
-            if _COMPILED[language].search(plain):
+        for language, rule in _rules().items():
+            if rule.search(plain):
                 return language
     return None
 

@@ -28,8 +28,13 @@ class EightBitLinear(nn.Module):
         self.register_buffer("bias", linear.bias.data if linear.bias is not None else None)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, scale, bias = self.get_buffer("weight"), self.get_buffer("scale"), self.bias
-        return F.linear(x, weight.to(x.dtype) * scale[:, None].to(x.dtype), bias)  # type: ignore[arg-type]
+        weight, scale = self.get_buffer("weight").to(x.dtype), self.get_buffer("scale")  # widening does not round
+        if x.dtype == torch.float16:  # the range of fp16 wants the scale inside the product
+            y = F.linear(x, weight * scale[:, None].to(x.dtype))
+        else:
+            y = (F.linear(x, weight) * scale).to(x.dtype)  # behind it the scale costs a row, not a matrix
+        bias = self.bias
+        return y if bias is None else y + bias  # type: ignore[operator]
 
 
 def quantise(weight: Tensor, kind: EightBits) -> tuple[Tensor, Tensor]:

@@ -64,8 +64,11 @@ class GgufTokens(Tokens):
     def n_tokens(self) -> int:
         return int(self._n_tokens)
 
-    def encode_text(self, text: str) -> list[int]:
-        return list(self._model.tokenize(text.encode(), add_bos=False, special=False)) if text else []
+    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
+        return [
+            list(self._model.tokenize(text.encode(), add_bos=False, special=False)) if text else []
+            for text in self.cleaned(texts)
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(self._model.detokenize([i for i in ids if i not in self._controls])).decode(errors="replace")

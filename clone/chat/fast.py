@@ -1,10 +1,10 @@
 """Falcon on a GPU, one token at a time, as fast as its weights can be read.
 
 A step at batch 1 is bound by memory: every weight is read once, and nothing else should cost much. So the products are
-matrix-vector kernels written for this (16-byte loads, many rows in flight, sums in fp32), everything small rides along
-in them (the norm in front, GELU, the residual behind), attention looks at the used part of the cache only, and the
-step is one CUDA graph. Attention runs beside the first product of the MLP, which does not wait for it. The host reads a
-token while the device computes the next one.
+kernels written for this, everything small rides along in them (the norm in front, GELU, the residual behind), attention
+looks at the used part of the cache only and runs beside the first product of the MLP, which does not wait for it, and
+the step is one CUDA graph that ends with the draw of the next token. The host reads a token while the device computes
+the next one. A prefill of a few hundred tokens is launches more than work, and is recorded too.
 
 In come ids, out come logits, as from `EagerRunner`, whose caches and prefill this uses. Triton comes with torch's CUDA
 builds; this is the only module that imports it.
@@ -12,21 +12,25 @@ builds; this is the only module that imports it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 import triton
 
 from clone.chat import kernels
 from clone.chat.engine import EagerRunner
 from clone.chat.sampling import Sampler
-from clone.lm.model import Transformer
+from clone.lm.model import Heads, Transformer
 from clone.lm.shape import Shape
 
 SPLIT = 128  # positions of the cache that one program of attention takes
 HEADS = 16  # heads that one program takes; they share the one head of keys and values
 MOST_ROWS = 8  # candidates decoded at once; more go the eager way
+TILE_ROWS = 16  # rows of a matrix that a program of a product takes: those of one instruction of a tensor core
+PREFILLS = (16, 128, 512)  # new tokens that a recorded prefill takes; fewer are filled up
+BLOCK, CHUNK = 1024, 16384  # scores that the programs of the draw take at once
 
 
 def can_run(shape: Shape) -> bool:
@@ -49,18 +53,23 @@ def can_run(shape: Shape) -> bool:
     )
 
 
-# rows and columns a program takes, and its warps, by what is read: the fastest of fifteen on one H200
-_TILES: dict[torch.dtype, dict[str, tuple[int, int, int]]] = {
-    torch.bfloat16: {"qkv": (2, 512, 1), "fc": (2, 512, 1), "out": (2, 512, 1), "head": (2, 512, 1)},
-    torch.float8_e4m3fn: {"qkv": (4, 512, 1), "fc": (4, 512, 1), "out": (4, 1024, 2), "head": (4, 512, 1)},
-    torch.int8: {"qkv": (4, 512, 2), "fc": (4, 512, 1), "out": (4, 512, 2), "head": (4, 256, 1)},
-}
+class _Tile(NamedTuple):
+    """How a product is cut: warps, columns a warp takes at once, and tiles under way."""
+
+    warps: int
+    columns: int
+    stages: int
+
+
+# the fastest, or within 3 % of it, of twenty on one H200
+_IN = _Tile(1, 512, 3)
+_OUT = {1: _Tile(4, 256, 3), 2: _Tile(2, 128, 5)}  # by the bytes of a weight
 
 
 class FastRunner(EagerRunner):
-    """Decodes as one CUDA graph a step. Prefill, and more than `MOST_ROWS` candidates, go the eager way."""
+    """Decodes as one CUDA graph a step, the draw included. More than `MOST_ROWS` candidates go the eager way."""
 
-    def __init__(self, model: Transformer, *, n_context: int | None = None, has_side_stream: bool = True) -> None:
+    def __init__(self, model: Transformer, *, n_context: int | None = None) -> None:
         super().__init__(model, n_context=n_context)
         shape = model.shape
         if not can_run(shape):
@@ -71,15 +80,31 @@ class FastRunner(EagerRunner):
         self._n_split = triton.cdiv(self.n_context, SPLIT)
         self._n_padded = triton.cdiv(shape.n_head, HEADS) * HEADS
         self._graphs: dict[int, _Graph] = {}
-        self._has_side_stream = has_side_stream
-        weight: Any = model.lm_head.weight
-        self.tiles = dict(_TILES.get(weight.dtype, _TILES[torch.bfloat16]))
+        self._prefills: dict[int, _Prefill] = {}
+        with torch.inference_mode():
+            self._folded = {
+                linear: _fold(linear, norm)
+                for norm, linears in (
+                    *((block.norm_1, (block.attn.qkv, block.mlp.fc)) for block in model.blocks),
+                    (model.transformer["ln_f"], (model.lm_head,)),
+                )
+                for linear in linears
+            }
+
+    def prefill(self, ids: Sequence[int], start: int) -> torch.Tensor:
+        n_new = next((n for n in PREFILLS if n >= len(ids)), 0)
+        if not n_new or start + n_new > self.n_context:
+            return super().prefill(ids, start)
+        if n_new not in self._prefills:
+            self._prefills[n_new] = _Prefill(self, n_new)
+        return self._prefills[n_new](ids, start)
 
     def spread(self, row: int, n: int, length: int) -> None:
         before = self._caches[0][0].data_ptr()
         super().spread(row, triton.next_power_of_2(n) if n <= MOST_ROWS else n, length)  # graphs come in such sizes
         if self._caches[0][0].data_ptr() != before:
             self._graphs.clear()  # they hold the addresses of the caches that were
+            self._prefills.clear()
 
     def decode(self, sampler: Sampler, chosen: torch.Tensor, position: int, n_steps: int) -> Iterator[list[int]]:
         n = chosen.numel()
@@ -87,13 +112,14 @@ class FastRunner(EagerRunner):
             yield from super().decode(sampler, chosen, position, n_steps)
             return
         graph = self._graph(n)
+        graph.ids[:n].copy_(chosen)
+        graph.begin(sampler, position, n_steps)
         told = _Told(chosen)
-        for i in range(n_steps):
-            graph.ids[:n].copy_(chosen)
-            graph.position.fill_(position + i)
+        for _ in range(n_steps):
             graph.replay()
-            chosen = sampler(graph.logits[:n])
-            next_told = _Told(chosen)
+            if sampler.sampling.has_penalties:  # these are reckoned outside the recording
+                graph.ids[:n].copy_(sampler(graph.logits[:n]))
+            next_told = _Told(graph.ids[:n])
             yield told.read()  # the device is at the next step already
             told = next_told
         yield told.read()
@@ -104,7 +130,7 @@ class FastRunner(EagerRunner):
             return super().step(ids, position)
         graph = self._graph(n)
         graph.ids[:n].copy_(ids)
-        graph.position.fill_(position)
+        graph.at(position)
         graph.replay()
         return graph.logits[:n].clone()
 
@@ -133,112 +159,140 @@ class _Told:
 
 
 class _Graph:
-    """One step for `n_rows` candidates: buffers, and the recording."""
+    """One step for `n_rows` candidates and the draw of what follows: buffers, and the recording.
+
+    A replay takes the ids at the position, leaves logits and the ids that were drawn, and moves the position on.
+    """
 
     def __init__(self, runner: FastRunner, n_rows: int) -> None:
         shape, device = runner.model.shape, runner.device
         self.runner, self.n_rows = runner, n_rows
+        head: Any = runner.model.lm_head
+        self.is_narrow = head.weight.element_size() == 1
         wide = torch.float32
-        narrow = runner.model.dtype
-        self.ids = torch.zeros(n_rows, dtype=torch.long, device=device)
-        # the last position never holds anything: what runs before the recording may write there
-        self.position = torch.full((1,), runner.n_context - 1, dtype=torch.int32, device=device)
-        self.x = torch.zeros(n_rows, shape.n_embd, dtype=wide, device=device)  # the residual stream
-        self.normed = torch.zeros(n_rows, shape.n_embd, dtype=narrow, device=device)
-        self.qkv = torch.zeros(n_rows, (shape.n_head + 2) * shape.head_size, dtype=wide, device=device)
-        self.inner = torch.zeros(n_rows, shape.intermediate_size, dtype=narrow, device=device)
-        size = (n_rows, runner._n_padded, runner._n_split)
-        self.seen = torch.zeros(*size, shape.head_size, dtype=wide, device=device)
-        self.stats = torch.zeros(*size, 2, dtype=wide, device=device)
-        self.attended = torch.zeros(n_rows, shape.n_head * shape.head_size, dtype=narrow, device=device)
-        self.logits = torch.zeros(n_rows, shape.vocab_size, dtype=wide, device=device)
-        self.replay = self._record() if device.type == "cuda" else self._step
+        narrow = torch.float16 if self.is_narrow else head.weight.dtype  # 8 bits widen to fp16 without rounding
+        self.n_parts = triton.cdiv(shape.n_embd, TILE_ROWS)
+        self.n_blocks = triton.cdiv(shape.vocab_size, BLOCK)
 
-    def _record(self) -> Any:
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # kernels are compiled here; capture must only see launches
-            for _ in range(2):
-                self._step()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._step()
-        self._keep = graph
-        return graph.replay
+        def room(*size: int, dtype: torch.dtype = wide) -> torch.Tensor:
+            return torch.zeros(size, dtype=dtype, device=device)
+
+        self.ids = room(n_rows, dtype=torch.long)
+        self.position, self.start = room(1, dtype=torch.int32), room(1, dtype=torch.int32)
+        self.x = room(n_rows, shape.n_embd)  # the residual stream
+        self.h = room(n_rows, shape.n_embd, dtype=narrow)  # times the gain of the norm that follows
+        self.parts = room(n_rows, self.n_parts, 2)  # sums of x and of its squares
+        self.qkv = room(n_rows, (shape.n_head + 2) * shape.head_size)
+        self.inner = room(n_rows, shape.intermediate_size, dtype=narrow)
+        size = (n_rows, runner._n_padded, runner._n_split)
+        self.seen, self.stats = room(*size, shape.head_size), room(*size, 2)
+        self.attended = room(n_rows, shape.n_head * shape.head_size, dtype=narrow)
+        self.logits, self.scores = room(n_rows, shape.vocab_size), room(n_rows, shape.vocab_size)
+        n_few = self.n_blocks * int(kernels.FEW.value)
+        self.few, self.where = room(n_rows, n_few), room(n_rows, n_few, dtype=torch.int32)
+        self.never = room(shape.vocab_size)
+        self.settings = torch.tensor([1.0, 1.0, 1.0, 3e38], device=device)
+        self.uniforms, self.uniform = room(runner.n_context, n_rows), room(n_rows)
+        self.replay = _record(self._step, self._reset) if device.type == "cuda" else self._step
+
+    def _reset(self) -> None:
+        self.at(self.runner.n_context - 1)  # never holds anything: what runs before the recording may write there
+
+    def at(self, position: int) -> None:
+        """Have the next replay run at a position."""
+        self.position.fill_(position)
+        self.start.fill_(position)
+
+    def begin(self, sampler: Sampler, position: int, n_steps: int) -> None:
+        """Have the next replays run from a position on, and draw as the sampler would."""
+        self.at(position)
+        self.never.copy_(sampler.never)
+        self.settings.copy_(sampler.thresholds())
+        self.uniforms[:n_steps] = sampler.uniforms(n_steps, self.n_rows)
 
     def _step(self) -> None:
-        runner, model = self.runner, self.runner.model
+        model = self.runner.model
         shape = model.shape
-        self.x.copy_(model.embed(self.ids))
-        has_side = runner._has_side_stream and self.x.is_cuda
-        main = torch.cuda.current_stream() if has_side else None
-        side = torch.cuda.Stream() if has_side else None  # type: ignore[no-untyped-call]
+        norms: list[Any] = [*(block.norm_1 for block in model.blocks), model.transformer["ln_f"]]
+        kernels.embed[(self.n_parts, self.n_rows)](
+            self.ids,
+            model.embedding,
+            norms[0].weight,
+            self.x,
+            self.h,
+            self.parts,
+            C=shape.n_embd,
+            R=TILE_ROWS,
+            num_warps=1,
+        )
+        is_cuda = self.x.is_cuda
+        main = torch.cuda.current_stream() if is_cuda else None
+        side = torch.cuda.Stream() if is_cuda else None  # type: ignore[no-untyped-call]
         for layer, block in enumerate(model.blocks):
-            self._norm(block.norm_1)
-            if main is not None and side is not None:
+            if main is not None and side is not None:  # attention runs beside what does not wait for it
                 side.wait_stream(main)
-                self._product("qkv", block.attn.qkv, self.qkv)
+                self._product(block.attn.qkv, norms[layer], self.qkv)
                 with torch.cuda.stream(side):
-                    self._product("fc", block.mlp.fc, self.inner)
+                    self._product(block.mlp.fc, norms[layer], self.inner, has_gelu=True)
                 self._attend(layer)
                 main.wait_stream(side)
             else:
-                self._product("qkv", block.attn.qkv, self.qkv)
-                self._product("fc", block.mlp.fc, self.inner)
+                self._product(block.attn.qkv, norms[layer], self.qkv)
+                self._product(block.mlp.fc, norms[layer], self.inner, has_gelu=True)
                 self._attend(layer)
-            r, bk, warps = runner.tiles["out"]
-            bk = max(128, bk // self.n_rows)
-            proj: Any = block.attn.proj
-            mlp_proj: Any = block.mlp.proj
-            kernels.add_products[(triton.cdiv(shape.n_embd, r),)](
-                self.x,
-                self.attended,
-                proj.weight,
-                _scale(proj),
-                self.inner,
-                mlp_proj.weight,
-                _scale(mlp_proj),
-                C=shape.n_embd,
-                K=shape.n_head * shape.head_size,
-                L=shape.intermediate_size,
-                B=self.n_rows,
-                R=r,
-                BK=bk,
-                HAS_SCALE=proj.weight.element_size() == 1,
-                num_warps=warps,
-            )
-        self._norm(model.transformer["ln_f"])
-        self._product("head", model.lm_head, self.logits)
+            self._add_products(block.attn.proj, block.mlp.proj, norms[layer + 1])
+        self._product(model.lm_head, norms[-1], self.logits)
+        self._draw()
 
-    def _norm(self, norm: Any) -> None:
-        n_embd = self.x.shape[1]
-        kernels.norm[(self.n_rows,)](
-            self.x,
-            norm.weight,
-            norm.bias,
-            self.normed,
-            norm.eps,
-            C=n_embd,
-            C_POW2=triton.next_power_of_2(n_embd),
-            num_warps=16,
-        )
+    def _cut(self, tile: _Tile) -> dict[str, Any]:
+        """Return how a product is cut, as its kernel wants to hear it."""
+        return {
+            "B": self.n_rows,
+            "N": 8,  # columns of an instruction; those beyond B stay empty
+            "R": TILE_ROWS,
+            "S": tile.warps,
+            "BK": tile.columns,
+            "STAGES": tile.stages,
+            "HAS_SCALE": self.is_narrow,
+            "HAS_PTX": self.x.is_cuda,
+            "num_warps": tile.warps,
+        }
 
-    def _product(self, kind: str, linear: Any, out: torch.Tensor) -> None:
-        r, bk, warps = self.runner.tiles[kind]
-        kernels.product[(triton.cdiv(out.shape[1], r),)](
-            self.normed,
+    def _product(self, linear: Any, norm: Any, out: torch.Tensor, *, has_gelu: bool = False) -> None:
+        of_gain, of_shift = self.runner._folded[linear]
+        kernels.product[(triton.cdiv(out.shape[1], TILE_ROWS),)](
+            self.h,
+            self.parts,
             linear.weight,
             _scale(linear),
+            of_gain,
+            of_shift,
             out,
             out.shape[1],
-            K=self.normed.shape[1],
-            B=self.n_rows,
-            R=r,
-            BK=max(128, bk // self.n_rows),
-            HAS_SCALE=linear.weight.element_size() == 1,
-            HAS_GELU=kind == "fc",
-            num_warps=warps,
+            norm.eps,
+            C=self.h.shape[1],
+            P=self.n_parts,
+            P_POW2=triton.next_power_of_2(self.n_parts),
+            HAS_GELU=has_gelu,
+            **self._cut(_IN),
+        )
+
+    def _add_products(self, proj: Any, mlp_proj: Any, norm: Any) -> None:
+        kernels.add_products[(self.n_parts,)](
+            self.x,
+            self.attended,
+            proj.weight,
+            _scale(proj),
+            self.inner,
+            mlp_proj.weight,
+            _scale(mlp_proj),
+            norm.weight,
+            self.h,
+            self.parts,
+            C=self.x.shape[1],
+            K=self.attended.shape[1],
+            L=self.inner.shape[1],
+            **self._cut(_OUT.get(proj.weight.element_size(), _OUT[2])),
         )
 
     def _attend(self, layer: int) -> None:
@@ -275,6 +329,113 @@ class _Graph:
             D=shape.head_size,
             num_warps=1,
         )
+
+    def _draw(self) -> None:
+        n_vocab = self.logits.shape[1]
+        kernels.weigh[(self.n_blocks, self.n_rows)](
+            self.logits,
+            self.never,
+            self.settings,
+            self.uniforms,
+            self.position,
+            self.start,
+            self.scores,
+            self.few,
+            self.where,
+            self.uniform,
+            V=n_vocab,
+            BLOCK=BLOCK,
+            num_warps=4,
+        )
+        kernels.draw[(self.n_rows,)](
+            self.scores,
+            self.few,
+            self.where,
+            self.settings,
+            self.uniform,
+            self.ids,
+            self.position,
+            V=n_vocab,
+            N_FEW=self.few.shape[1],
+            CHUNK=min(CHUNK, triton.next_power_of_2(n_vocab)),
+            FEW_CHUNK=min(CHUNK, triton.next_power_of_2(self.few.shape[1])),
+            num_warps=32,
+        )
+
+
+class _Prefill:
+    """The forward of up to `n_new` ids from any position of row 0, recorded: a thousand launches become one.
+
+    What fills up the ids lies behind them in the cache, where nothing is looked at before it is written anew.
+    """
+
+    def __init__(self, runner: FastRunner, n_new: int) -> None:
+        self.runner = runner
+        device = runner.device
+        self.ids = torch.zeros(1, n_new, dtype=torch.long, device=device)
+        self.start, self.last = (torch.zeros(1, dtype=torch.long, device=device) for _ in "sl")
+        self.steps = torch.arange(n_new, device=device)
+        self.all = torch.arange(runner.n_context, device=device)
+        self.logits = torch.empty(0)
+        self.replay = _record(self._run, self._reset) if device.type == "cuda" else self._run
+
+    def __call__(self, ids: Sequence[int], start: int) -> torch.Tensor:
+        """Put ids at positions `start`… and return the logits after the last of them, (1, V)."""
+        filled = [*ids, *(0 for _ in range(self.ids.shape[1] - len(ids)))]
+        self.ids.copy_(torch.tensor([filled]))
+        self.start.fill_(start)
+        self.last.fill_(len(ids) - 1)
+        self.replay()
+        return self.logits.clone()
+
+    def _reset(self) -> None:
+        self.start.fill_(self.runner.n_context - self.ids.shape[1])
+
+    def _run(self) -> None:
+        runner = self.runner
+        positions = self.start + self.steps  # (T,)
+        sees = torch.zeros(len(self.steps), len(self.all), dtype=runner.model.dtype, device=runner.device)
+        sees.masked_fill_(self.all > positions[:, None], -torch.inf)  # (T, S)
+
+        def attend(heads: Heads, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+            all_k, all_v = (cache[:1] for cache in runner._caches[heads.layer])  # (1, 1, S, hs)
+            all_k.index_copy_(2, positions, k.transpose(1, 2))
+            all_v.index_copy_(2, positions, v.transpose(1, 2))
+            size = (-1, q.shape[2], -1, -1)
+            y = F.scaled_dot_product_attention(
+                q.transpose(1, 2), all_k.expand(size), all_v.expand(size), attn_mask=sees, scale=heads.scale
+            )
+            return y.transpose(1, 2)  # (1, T, heads, hs)
+
+        hidden = runner.model.hidden(self.ids, positions, attend, runner._rope)  # (1, T, C)
+        self.logits = runner.model.logits(hidden[0].index_select(0, self.last))
+
+
+def _record(run: Callable[[], None], reset: Callable[[], None]) -> Callable[[], None]:
+    """Return what replays a run as one CUDA graph; `reset` says where runs before that may write."""
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # kernels are compiled here; capture must only see launches
+        for _ in range(2):
+            reset()
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    reset()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    replay: Callable[[], None] = graph.replay  # holds the graph
+    return replay
+
+
+def _fold(linear: Any, norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a product's weight times the gain and times the shift of the norm in front, (out,) each in fp32."""
+    both = torch.stack([norm.weight, norm.bias]).float()  # (2, in)
+    scale = getattr(linear, "scale", None)
+    found = torch.cat([F.linear(both, rows.float()) for rows in linear.weight.split(4096)], dim=1)  # (2, out)
+    if isinstance(scale, torch.Tensor):
+        found = found * scale
+    return found[0].contiguous(), found[1].contiguous()
 
 
 def _scale(linear: Any) -> torch.Tensor:

@@ -28,10 +28,10 @@ from wcwidth import wcswidth, wcwidth
 
 from clone.chat.contacts import Contacts, UnknownContact
 from clone.chat.disclosure import LABEL
-from clone.chat.pace import Pace
 from clone.workspace import Workspace, write_atomically
 
 if TYPE_CHECKING:
+    from clone.chat.pace import Pace
     from clone.chat.recall import Recall
     from clone.chat.session import Session
     from clone.chat.twin import Answer, Reply, Voice
@@ -62,7 +62,7 @@ class Repl:
     contact: str
     title: str  # what talks: run and base
     workspace: Workspace
-    burst_s: float
+    burst_s: Callable[[], float]  # the silence that ends a burst; asked once a line has been typed
     recall: Callable[[], Recall]
     pace: Pace | None = None  # set with --realtime
     save_to: Path | None = None
@@ -113,7 +113,7 @@ class Repl:
             return command
         lines: list[str] = []
         while True:
-            text = self._ask(self._label(), quiet_s=self.burst_s if lines else None)
+            text = self._ask(self._label(), quiet_s=self.burst_s() if lines else None)
             if text is None or (lines and not text.strip()):
                 return lines
             if text.startswith("/"):
@@ -126,7 +126,7 @@ class Repl:
             lines.extend(line for line in text.splitlines() if line.strip())
             for line in text.splitlines():
                 self._echo(line)
-            if self.burst_s == 0:
+            if self.burst_s() == 0:
                 return lines
 
     def _ask(self, label: str, *, quiet_s: float | None = None, default: str = "") -> str | None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from clone.errors import DataError, HardwareError, ModelError, StageMissing
 from clone.lm.template import TEMPLATE_VERSION
-from clone.recipe import ChatRecipe
 from clone.records import RunCard
 from clone.workspace import Workspace
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from clone.lm.base import BaseFolder
     from clone.lm.model import Transformer
     from clone.lm.tokens import Tokens
+    from clone.recipe import ChatRecipe
 
 OnProgress = Callable[[str, int, int | None], None]
 _N_HELD_OUT = 64  # replies on which the cost of 8 bits is measured

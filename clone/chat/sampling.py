@@ -6,6 +6,7 @@ step can be recorded as a CUDA graph. Knows nothing of text.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -105,6 +106,28 @@ class Sampler:
         if self._in_reply is not None:
             self._in_reply.scatter_add_(1, chosen[:, None], torch.ones_like(chosen[:, None], dtype=torch.float32))
         return chosen
+
+    @property
+    def never(self) -> torch.Tensor:
+        """What is added to the scores of every token after the first, (V,): -inf where it cannot be chosen."""
+        return self._never
+
+    def thresholds(self) -> torch.Tensor:
+        """Return 1/temperature, top-k, top-p and how far a score may lie behind the best: (4,), on the host."""
+        s = self.sampling
+        n_vocab = self._never.numel()
+        if s.temperature == 0:
+            return torch.tensor([1.0, 1.0, 1.0, 0.0])
+        top_k = n_vocab if s.top_k is None else min(s.top_k, n_vocab)
+        behind = -math.log(s.min_p) if s.min_p > 0 else 3e38
+        return torch.tensor([1 / s.temperature, top_k, s.top_p, behind])
+
+    def uniforms(self, n_steps: int, n: int) -> torch.Tensor:
+        """Return numbers for the draws of the steps to come, (n_steps, n) in [0, 1); 0 takes the first of equals."""
+        device = self._never.device
+        if self.sampling.temperature == 0:
+            return torch.zeros(n_steps, n, device=device)
+        return torch.rand(n_steps, n, device=device, generator=self._generator)
 
     def _penalise(self, scores: torch.Tensor, in_reply: torch.Tensor) -> torch.Tensor:
         s = self.sampling

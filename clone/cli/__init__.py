@@ -76,7 +76,7 @@ def main() -> None:
 
     collect, prepare, finetune, chat: each command does one stage, in the current folder.
     """
-    from clone.archive import ask_passphrase_with
+    from clone.passphrase import ask_passphrase_with
 
     ask_passphrase_with(_passphrase)
 

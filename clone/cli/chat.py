@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,10 @@ from clone.cli.options import json_option, recipe_options
 
 if TYPE_CHECKING:
     from clone.chat.contacts import Contacts
+    from clone.chat.pace import Pace
     from clone.chat.recall import Recall
     from clone.chat.session import Session
-    from clone.chat.transcripts import Transcripts
+    from clone.chat.transcripts import Conversation, Transcripts
     from clone.chat.twin import Voice
     from clone.recipe import Recipe
     from clone.workspace import Workspace
@@ -77,34 +79,43 @@ def command(
     from clone.chat.contacts import Contacts
     from clone.chat.runs import find_run
     from clone.cli.people import known_contacts
-    from clone.recipe import load_recipe
     from clone.workspace import Workspace
 
     given = [f"chat.{key}={value}" for key, value in sampling.items() if value is not None]
-    recipe = load_recipe(recipe_path, [*overrides, *given])
+
+    @cache
+    def recipe() -> Recipe:
+        from clone.recipe import load_recipe
+
+        return load_recipe(recipe_path, [*overrides, *given])
+
+    if recipe_path or overrides or given:
+        recipe()  # mistakes come first; without any, what reads recipes is loaded behind the prompt
     workspace = Workspace.here()
     if gguf is not None or url is not None:
         if gguf is not None and url is not None:
             raise click.UsageError("--gguf and --url exclude each other.")
-        voice = _voice_elsewhere(gguf, url, model, recipe.chat.max_context_tokens)
-        title, recipe_name = f"{voice.name} · {voice.base}", recipe.name
+        voice = _voice_elsewhere(gguf, url, model, recipe().chat.max_context_tokens)
+        title, recipe_name = f"{voice.name} · {voice.base}", recipe().name
         contacts = Contacts(voice.contacts)
 
         def load() -> Voice:
             return voice
 
     else:
-        run = find_run(workspace, recipe_name=recipe.name if recipe_path else None, run=run_name)
+        run = find_run(workspace, recipe_name=recipe().name if recipe_path else None, run=run_name)
         title, recipe_name = f"{run.name} · {run.card.base}", run.recipe_name
         contacts = known_contacts(workspace, recipe_name)
 
         def load() -> Voice:
             from clone.chat.runs import open_twin
 
-            return open_twin(workspace, run, recipe.chat, base=base, adapter="last" if last else "best", device=device)
+            return open_twin(
+                workspace, run, recipe().chat, base=base, adapter="last" if last else "best", device=device
+            )
 
     contact = contacts.find(as_contact) if as_contact else None
-    sitting = Sitting(workspace, recipe, title, recipe_name, contacts, contact, no_log, is_continued, stop)
+    sitting = Sitting(workspace, recipe, title, recipe_name, contacts, contact, not no_log, is_continued, stop)
     if message or as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         _one_turn(sitting, load(), message, save_to, as_json)
     else:
@@ -117,32 +128,37 @@ class Sitting:
     def __init__(
         self,
         workspace: Workspace,
-        recipe: Recipe,
+        recipe: Callable[[], Recipe],
         title: str,
         recipe_name: str,
         contacts: Contacts,
         contact: str | None,
-        no_log: bool,
+        is_logged: bool,
         is_continued: bool,
         stop: tuple[str, ...],
     ) -> None:
+        self.workspace, self.recipe, self.contacts, self.stop = workspace, recipe, contacts, stop
+        self.title, self.recipe_name, self.is_logged = title, recipe_name, is_logged
+        self.earlier: Conversation | None = None
+        if is_continued:
+            from clone.chat.transcripts import Transcripts
+
+            self.earlier = (self.log or Transcripts(workspace.transcripts)).load(contact=contact)
+        self.contact = contact if contact is not None else self.earlier.contact if self.earlier else ""
+
+    @cached_property
+    def log(self) -> Transcripts | None:
+        """Where the conversation is kept; opened when it begins."""
         from clone.chat.transcripts import Transcripts
 
-        self.workspace, self.recipe, self.contacts, self.stop = workspace, recipe, contacts, stop
-        self.title, self.recipe_name = title, recipe_name
-        self.log: Transcripts | None = None if no_log else Transcripts(workspace.transcripts)
-        self.earlier = None
-        if is_continued:
-            store = self.log or Transcripts(workspace.transcripts)
-            self.earlier = store.load(contact=contact)
-        self.contact = contact if contact is not None else self.earlier.contact if self.earlier else ""
+        return Transcripts(self.workspace.transcripts) if self.is_logged else None
 
     def session(self, voice: Voice, contact: str) -> Session:
         from clone.chat.sampling import Sampling
         from clone.chat.session import Session
 
         session = Session(
-            voice, contact, Sampling.of(self.recipe.chat), now=lambda: datetime.now(UTC), log=self.log, stop=self.stop
+            voice, contact, Sampling.of(self.recipe().chat), now=lambda: datetime.now(UTC), log=self.log, stop=self.stop
         )
         if self.earlier is not None and contact == self.earlier.contact:
             session.lines = list(self.earlier.lines)
@@ -201,13 +217,12 @@ def _one_turn(sitting: Sitting, voice: Voice, message: tuple[str, ...], save_to:
 
 
 def _conversation(sitting: Sitting, load: Callable[[], Voice], save_to: Path | None, realtime: bool) -> None:
-    from clone.chat.pace import Pace
     from clone.chat.repl import Repl
 
     pace: Pace | None = None
     if realtime:
         from clone.archive import Archive
-        from clone.chat.pace import learn_pace
+        from clone.chat.pace import Pace, learn_pace
 
         pace = Pace()
         if sitting.workspace.archive.exists():
@@ -227,7 +242,7 @@ def _conversation(sitting: Sitting, load: Callable[[], Voice], save_to: Path | N
         contact=sitting.contact,
         title=sitting.title,
         workspace=sitting.workspace,
-        burst_s=sitting.recipe.chat.burst_seconds,
+        burst_s=lambda: sitting.recipe().chat.burst_seconds,
         recall=recall,
         pace=pace,
         save_to=save_to,

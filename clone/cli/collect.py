@@ -114,12 +114,15 @@ def _show(report: ImportReport) -> None:
     rows: list[tuple[str, int]] = [("records", report.n_read), ("new messages", report.n_new)]
     if report.n_known:
         rows.append(("already known", report.n_known))
+    if report.n_edited:
+        rows.append(("edited since", report.n_edited))
     rows += [(f"left out: {reason}", n) for reason, n in report.skipped.items()]
     if report.n_bad:
         rows.append(("unreadable", report.n_bad))
     if report.n_repaired:
         rows.append(("repaired", report.n_repaired))
-    show_table(f"{report.file_name}: {report.n_chats:,} chats", ("", "count"), rows)
+    chats = "1 chat" if report.n_chats == 1 else f"{report.n_chats:,} chats"
+    show_table(f"{report.file_name}: {chats}", ("", "count"), rows)
     for name, n in report.cut.items():
         say(
             f"Warning: {name} is cut off after {n:,} records, which were read. Export again to have the rest.", "yellow"

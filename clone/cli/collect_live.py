@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from clone.collect.telegram.dialogs import Scope
     from clone.collect.telegram.live import DialogReport, ListedDialog, LiveReport, OnProgress, Step
     from clone.collect.telegram.login import Login
+    from clone.records import Chat
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -214,8 +215,7 @@ def _screen() -> Iterator[tuple[OnProgress, OnWait]]:
             if step.number != state["number"]:
                 if state["task"] is not None:
                     bars.remove_task(state["task"])
-                name = step.chat.title or f"Deleted account {step.chat.chat_id}"
-                state["number"], state["task"] = step.number, bars.add_task(f"  {name[:30]}", total=None)
+                state["number"], state["task"] = step.number, bars.add_task(f"  {_title(step.chat)[:30]}", total=None)
             bars.update(state["task"], completed=step.n_read, total=step.n_messages)
 
         def on_wait(why: str, left: int) -> None:
@@ -243,13 +243,20 @@ def _screen() -> Iterator[tuple[OnProgress, OnWait]]:
         yield on_first, on_first_wait
 
 
+def _title(chat: Chat) -> str:
+    """Return what Telegram's own list shows of a chat."""
+    if chat.kind.value == "saved":  # Telegram gives it the person's own name
+        return "Saved Messages"
+    return chat.title or "(deleted account)"
+
+
 def _show_list(dialogs: list[ListedDialog], as_json: bool) -> None:
     from clone.cli.show import emit, say, show_table
 
     rows = [
         (
             listed.chat.chat_id,
-            listed.chat.title or ("Saved Messages" if listed.chat.kind.value == "saved" else "(deleted account)"),
+            _title(listed.chat),
             f"@{listed.chat.username}" if listed.chat.username else "",
             listed.n_server if listed.n_server is not None else -1,
             "yes" if listed.is_wanted else "",
@@ -271,8 +278,7 @@ def _show_report(report: LiveReport, workspace: Workspace, as_json: bool) -> Non
     shows_names = console().is_terminal  # elsewhere this may be a log
 
     def name(dialog: DialogReport) -> str:
-        title = dialog.chat.title or ("Saved Messages" if dialog.chat.kind.value == "saved" else "(deleted account)")
-        return f"{title} ({dialog.chat.chat_id})" if shows_names else dialog.chat.chat_id
+        return f"{_title(dialog.chat)} ({dialog.chat.chat_id})" if shows_names else dialog.chat.chat_id
 
     shown = [d for d in report.dialogs if d.n_new or d.n_edited or d.n_deleted or not d.is_complete]
     rows = [
@@ -291,11 +297,12 @@ def _show_report(report: LiveReport, workspace: Workspace, as_json: bool) -> Non
         show_table("", ("dialog", "new", "edited", "deleted", "here", "Telegram", ""), rows)
     n_quiet = len(report.dialogs) - len(shown)
     if n_quiet:
-        say(f"{n_quiet:,} dialogs have nothing new.")
+        say("1 dialog has nothing new." if n_quiet == 1 else f"{n_quiet:,} dialogs have nothing new.")
     if report.n_forgotten:
         say(f"Left out, as clone forget has it: {report.n_forgotten:,}.")
     n_here = report.total(lambda d: d.n_here)
-    say(f"{n_here:,} messages of {len(report.dialogs):,} dialogs: {workspace.show(workspace.archive)}")
+    dialogs = "1 dialog" if len(report.dialogs) == 1 else f"{len(report.dialogs):,} dialogs"
+    say(f"{n_here:,} messages of {dialogs}: {workspace.show(workspace.archive)}")
     if as_json:
         emit(
             {

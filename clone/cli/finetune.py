@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,7 @@ def command(
     from clone.recipe import load_recipe
     from clone.workspace import Workspace
 
+    given = overrides
     if base is not None:
         overrides = (*overrides, f"finetune.base={base}")
     recipe = load_recipe(recipe_path, (*overrides, *_as_started()))
@@ -76,7 +77,7 @@ def command(
 
     view = _training_view if is_first else _no_view
     if is_dry:
-        with view() as (on_progress, _):
+        with view() as (on_progress, _, on_note):
             told = dry_run(
                 recipe,
                 workspace,
@@ -84,13 +85,13 @@ def command(
                 data=data,
                 is_auto=is_auto,
                 on_progress=on_progress,
-                on_note=say,
+                on_note=on_note,
             )
         if is_first:
             _show_dry_run(told, as_json)
         return
     try:
-        with _stops_gently(is_first) as should_stop, view() as (on_progress, on_step):
+        with view() as (on_progress, on_step, on_note), _stops_gently(on_note) as should_stop:
             report = finetune(
                 recipe,
                 workspace,
@@ -100,7 +101,7 @@ def command(
                 data=data,
                 is_auto=is_auto,
                 on_progress=on_progress,
-                on_note=say,
+                on_note=on_note,
                 on_step=on_step,
                 should_stop=should_stop,
             )
@@ -109,9 +110,7 @@ def command(
     except Stopped as stopped:
         if not is_first:
             return  # the first process tells, and what started them looks at its exit code
-        again = " ".join(["clone finetune", *([str(recipe_path)] if recipe_path else []), "--resume"])
-        if base is not None:
-            again += f" --base {base}"
+        again = _again(recipe_path, given, base, data, allow_stale, is_auto)
         say(f"Stopped at step {stopped.step} of {stopped.n_steps}; saved in {workspace.show(stopped.run)}.")
         say(f"Go on with: {again}", style="bold cyan")
         if as_json:
@@ -174,6 +173,7 @@ def _show_dry_run(told: DryRun, as_json: bool) -> None:
                 "memory_gb": told.memory_gb,
                 "disk_gb": told.disk_gb,
                 "tokens_a_character": told.tokens_a_character,
+                "ways_to_lower": told.ways_to_lower,
                 "settings": told.settings.model_dump(mode="json"),
             }
         )
@@ -189,7 +189,10 @@ def _show_dry_run(told: DryRun, as_json: bool) -> None:
             ["sequences", f"{len(data):,}, {data.n_cut:,} of them begun anew where one was full"],
             ["replies too long", f"{data.n_too_long:,}"],
             ["tokens an epoch", f"{data.n_tokens:,}, of which graded {data.n_learned:,}"],
-            ["steps", f"{told.plan.n_steps:,} of {told.plan.step_tokens:,} tokens"],
+            [
+                "steps",
+                f"{told.plan.n_steps:,} of {told.plan.step_tokens:,} tokens, in rows of {told.plan.row_tokens:,}",
+            ],
             ["time", f"{_time(told.seconds)} ({told.seconds_a_step:.2f} s a step)"],
             ["memory", memory],
             ["disk", f"{told.disk_gb:.2f} GB"],
@@ -198,7 +201,7 @@ def _show_dry_run(told: DryRun, as_json: bool) -> None:
     )
     if told.device_memory_gb and told.memory_gb > 0.9 * told.device_memory_gb:
         say(
-            f"That is close to full. To be safe: --set finetune.row_tokens={told.plan.row_tokens // 2} or --auto",
+            f"That is close to full. To be safe: {', then '.join(told.ways_to_lower)}; or --auto",
             style="yellow",
         )
     if told.tokens_a_character > 0.6 and told.base != "embedded":
@@ -207,6 +210,25 @@ def _show_dry_run(told: DryRun, as_json: bool) -> None:
             "their language better cost less: Qwen/Qwen3-8B, google/gemma-2-9b, meta-llama/Llama-3.1-8B.",
             style="yellow",
         )
+
+
+def _again(
+    recipe_path: Path | None,
+    overrides: tuple[str, ...],
+    base: str | None,
+    data: Path | None,
+    allow_stale: bool,
+    is_auto: bool,
+) -> str:
+    """Return what to type to go on: a run goes on with the settings that it was begun with only."""
+    import shlex
+
+    words = ["clone", "finetune", *([str(recipe_path)] if recipe_path else []), "--resume"]
+    words += ["--base", base] if base is not None else []
+    words += [word for text in overrides for word in ("--set", text)]
+    words += ["--data", str(data), "--unscrubbed"] if data is not None else []
+    words += ["--stale"] * allow_stale + ["--auto"] * is_auto
+    return shlex.join(words)
 
 
 def _as_started() -> tuple[str, ...]:
@@ -239,15 +261,13 @@ def _silent(*_: object) -> None:
 
 
 @contextmanager
-def _no_view() -> Iterator[tuple[Any, Any]]:
-    yield _silent, _silent
+def _no_view() -> Iterator[tuple[Any, Any, Any]]:
+    yield _silent, _silent, _silent
 
 
 @contextmanager
-def _stops_gently(is_first: bool) -> Iterator[Any]:
+def _stops_gently(on_note: Callable[[str], None]) -> Iterator[Any]:
     """Yield a function that says whether Ctrl-C was pressed; pressed twice, it interrupts at once."""
-    from clone.cli.show import say
-
     asked = False
 
     def on_signal(number: int, frame: object) -> None:
@@ -255,8 +275,7 @@ def _stops_gently(is_first: bool) -> Iterator[Any]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        if is_first:
-            say("\nStopping after this step…", style="yellow")
+        on_note("Stopping after this step…")
 
     try:
         before = signal.signal(signal.SIGINT, on_signal)
@@ -270,8 +289,8 @@ def _stops_gently(is_first: bool) -> Iterator[Any]:
 
 
 @contextmanager
-def _training_view() -> Iterator[tuple[Any, Any]]:
-    """Yield what shows the work before training and each step of it."""
+def _training_view() -> Iterator[tuple[Any, Any, Any]]:
+    """Yield what shows the work before training, each step of it, and a line beside them."""
     from clone.cli.show import console, say
 
     out = console()
@@ -291,7 +310,7 @@ def _training_view() -> Iterator[tuple[Any, Any]]:
                 shown_at[0] = time.monotonic()
                 say(_step_line(report))
 
-        yield on_line, on_plain_step
+        yield on_line, on_plain_step, say
         return
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
@@ -320,7 +339,10 @@ def _training_view() -> Iterator[tuple[Any, Any]]:
                 out.print(_step_line(report), style="dim")
             bars.update(training[0], completed=report.step, line=_step_line(report, with_val=False))
 
-        yield on_bar, on_step
+        def on_note(text: str) -> None:
+            out.print(text, style="yellow", markup=False)  # above the bar
+
+        yield on_bar, on_step, on_note
 
 
 def _step_line(report: StepReport, *, with_val: bool = True) -> str:

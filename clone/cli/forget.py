@@ -27,11 +27,13 @@ def command(contact: str, yes: bool, undo: bool, as_json: bool) -> None:
     What a model has learned cannot be taken out of it: the runs that were trained on them are listed.
     """
     import sys
+    from contextlib import ExitStack
 
     from clone.archive import Archive
     from clone.cli.people import pseudonyms
     from clone.cli.show import emit, say
     from clone.collect.contacts import find_contact
+    from clone.prepare.lock import holding
     from clone.workspace import Workspace
 
     workspace = Workspace.here()
@@ -47,9 +49,12 @@ def command(contact: str, yes: bool, undo: bool, as_json: bool) -> None:
         names = pseudonyms(workspace, [other.chat for other in chats])
         pseudonym = names.get((item.chat.source, item.chat.chat_id), "") if workspace.key.exists() else None
         trained, perhaps = _runs(workspace, pseudonym)
-        with archive.transaction():
-            n_messages = archive.forget(item.chat)
-        folders = _drop_processed(workspace, pseudonym)
+        with ExitStack() as held:
+            for place in _processed(workspace):  # a run of prepare would write what it has read of them
+                held.enter_context(holding(workspace, place.name))
+            with archive.transaction():
+                n_messages = archive.forget(item.chat)
+            folders = _drop_processed(workspace, pseudonym)
         archive.scrub()
     say(f"Forgot {name}: {n_messages:,} messages are out of the archive.")
     for folder in folders:
@@ -88,10 +93,14 @@ def _undo(archive: Any, contact: str, as_json: bool) -> None:
         emit({"contact": contact, "undone": True})
 
 
+def _processed(workspace: Workspace) -> list[Path]:
+    return sorted(path for path in workspace.processed("x").parent.glob("*") if path.is_dir())
+
+
 def _drop_processed(workspace: Workspace, pseudonym: str | None) -> list[str]:
     """Remove every folder of examples in which the contact is, or may be."""
     removed = []
-    for folder in sorted(path for path in workspace.processed("x").parent.glob("*") if path.is_dir()):
+    for folder in _processed(workspace):
         contacts = _contacts(folder / "manifest.json")
         if contacts is None or pseudonym is None or pseudonym in contacts:
             shutil.rmtree(folder)

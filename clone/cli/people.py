@@ -25,7 +25,7 @@ def pseudonym_of(workspace: Workspace, chat: Chat) -> str:
 
 
 def pseudonyms(workspace: Workspace, chats: Iterable[Chat]) -> Mapping[tuple[str, str], str]:
-    """Return the pseudonym of each person in an archive's chats, by source and chat id; {} where none were drawn yet."""
+    """Return the pseudonym of each person in an archive's chats by source and chat id, {} where none were drawn."""
     if not workspace.key.exists():
         return {}
     from clone.prepare.pseudonyms import contact_id, load_key, name_contacts

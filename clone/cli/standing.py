@@ -86,7 +86,17 @@ def _prepare(workspace: Workspace, recipe: Recipe, revision: str | None, suffix:
         return Standing("prepare", "stale", f"{what}; older than the archive", _modified(path), command), path
     if manifest.get("recipe") != recipe.prepare.model_dump(mode="json"):
         return Standing("prepare", "stale", f"{what}; made with other settings", _modified(path), command), path
+    if manifest.get("choices") != _choices_id(workspace):
+        what += f"; made with another {workspace.privacy.name} or another key"
+        return Standing("prepare", "stale", what, _modified(path), command), path
     return Standing("prepare", "done", what, _modified(path), ""), path
+
+
+def _choices_id(workspace: Workspace) -> str | None:
+    """Return what a manifest made now would hold of the person's lists, None where the key is gone."""
+    from clone.prepare.pseudonyms import file_id, load_key
+
+    return file_id(load_key(workspace.key), workspace.privacy) if workspace.key.exists() else None
 
 
 def _finetune(workspace: Workspace, recipe: Recipe, manifest: Path | None, suffix: str) -> Standing:

@@ -35,6 +35,7 @@ class ImportReport:
     n_read: int  # records in the file
     n_new: int
     n_known: int
+    n_edited: int  # known, with an edit that is later than what was known
     n_outgoing: int  # of the person, among those read
     n_bad: int  # could not be read
     bad: tuple[tuple[str, str], ...] = ()  # where and why, the first few
@@ -87,6 +88,7 @@ def import_file(
         tally.n_read,
         writing.count.n_new,
         writing.count.n_known,
+        writing.count.n_edited,
         writing.n_outgoing,
         tally.n_bad,
         tuple(tally.bad),

@@ -32,7 +32,8 @@ def find_contact(chats: Sequence[ChatCount], text: str) -> ChatCount:
     width = max(map(len, names))
     digits = max(len(f"{item.n_messages:,}") for item in found)
     lines = [
-        f"  {name:<{width}}   {item.n_messages:>{digits},} messages" for name, item in zip(names, found, strict=True)
+        f"  {name:<{width}}   {item.n_messages:>{digits},} {'message' if item.n_messages == 1 else 'messages'}"
+        for name, item in zip(names, found, strict=True)
     ]
     raise SourceError(f"several contacts are called '{text}'.", "\n".join(["Name one by id:", *lines]))
 

@@ -93,7 +93,9 @@ class UnknownMe(SourceError):
         self.is_unsaid = not me
         width = max((len(name) for name, _ in self.candidates), default=0)
         digits = max((len(f"{n:,}") for _, n in self.candidates), default=0)
-        lines = [f"  {name:<{width}}   {n:>{digits},} messages" for name, n in self.candidates]
+        lines = [
+            f"  {name:<{width}}   {n:>{digits},} {'message' if n == 1 else 'messages'}" for name, n in self.candidates
+        ]
         super().__init__(
             f"{file_name} has no message from '{me}'." if me else f"{file_name} does not say who you are.",
             "\n".join(["--me must be one of the ids below.", *lines]),

@@ -84,6 +84,7 @@ class DryRun:
     device_memory_gb: float
     disk_gb: float  # adapters and the state to resume from
     tokens_a_character: float
+    ways_to_lower: list[str]  # what to type for less memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,8 @@ class _Ready:
     plan: Plan
 
 
+# The run's folder, what it was begun with, and where it stands, None for a new one.
+_Standing = tuple[Path, Origin, tuple[Progress, dict[str, torch.Tensor]] | None]
 OnProgress = Callable[[str, int, int | None], None]
 OnNote = Callable[[str], None]
 
@@ -136,14 +139,19 @@ def finetune(
         created_at=now.isoformat(),
         template=TEMPLATE_VERSION,
     )
-    run, origin, resume_from = _begin(recipe, workspace, fabric, origin, now, resume)
+    standing: _Standing | None = _look_for_unfinished(recipe, workspace, fabric, origin) if resume else None
     on_progress("opening the base", 0, None)
     torch.use_deterministic_algorithms(settings.deterministic)
     try:
+        model = open_packed(settings, base, fabric)
+        if standing is None:
+            mine = new_run(workspace.runs(recipe.name), now) if fabric.is_global_zero else workspace.root
+            standing = (fabric.broadcast(mine), origin, None)
+        run, origin, resume_from = standing
         with losing_none(fabric, f"Start all processes again with --resume: {workspace.show(run)} goes on."):
             at = train(
                 fabric,
-                open_packed(settings, base, fabric),
+                model,
                 ready.train,
                 ready.validation,
                 settings,
@@ -155,7 +163,9 @@ def finetune(
                 on_step=on_step,
                 should_stop=should_stop,
             )
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not _ran_out(error):
+            raise
         raise _too_large(settings, plan, ready.device, fabric) from error
 
     per_byte = ready.validation.n_learned / max(1, ready.validation.n_bytes) / math.log(2)
@@ -190,17 +200,12 @@ def finetune(
     return FinetuneReport(run, card, at.best_step, plan.n_steps, ready.train, ready.validation)
 
 
-def _begin(
-    recipe: Recipe, workspace: Workspace, fabric: Fabric, origin: Origin, now: datetime, resume: bool
-) -> tuple[Path, Origin, tuple[Progress, dict[str, torch.Tensor]] | None]:
-    """Return the run's folder, what it was made of and where to go on, as the first process finds them on its disk."""
+def _look_for_unfinished(recipe: Recipe, workspace: Workspace, fabric: Fabric, origin: Origin) -> _Standing:
+    """Return the newest unfinished run, what it was made of and where it stands, as the first process finds them."""
     found: list[Any] = []
 
     def look() -> None:
         if not fabric.is_global_zero:
-            return
-        if not resume:
-            found.extend((new_run(workspace.runs(recipe.name), now), origin, None))
             return
         runs = unfinished_runs(workspace.runs(recipe.name))
         if not runs:
@@ -210,8 +215,8 @@ def _begin(
         found.extend((runs[-1], begun, (progress, tensors)))
 
     in_turn(fabric, look)
-    run, begun, resume_from = fabric.broadcast(found)
-    return run, begun, resume_from
+    run, begun, stands = fabric.broadcast(found)
+    return run, begun, stands
 
 
 def dry_run(
@@ -236,7 +241,9 @@ def dry_run(
         with losing_none(ready.fabric, "Its own message says why."):
             model = open_packed(settings, ready.base, ready.fabric)
             seconds = measure_steps(ready.fabric, model, ready.train, settings, plan, n_measured)
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not _ran_out(error):
+            raise
         raise _too_large(settings, plan, ready.device, ready.fabric) from error
     n_weights = sum(p.numel() for p in adapter_parameters(model.model).values())
     # An evaluation costs a forward pass, a third of a step, for each token.
@@ -257,6 +264,7 @@ def dry_run(
         device_memory_gb=total_gb,
         disk_gb=n_weights * 4 * (2 + 3) / 1e9,
         tokens_a_character=ready.train.n_tokens / max(1, ready.train.n_characters),
+        ways_to_lower=ways_to_lower(settings, plan, ready.device, ready.fabric),
     )
 
 
@@ -315,6 +323,8 @@ def _get_ready(
             f"For this card: rows of {settings.row_tokens:,} tokens, frozen weights {settings.frozen}, "
             f"activations {'recomputed' if settings.checkpointing else 'kept'}."
         )
+    elif is_auto:
+        on_note("--auto chooses for a GPU; this machine has none, so the settings stay as they are.")
     plan = make_plan(settings, base.shape, sequences, device)
     facts = {"the recipe": settings.model_dump(mode="json"), "the base": base.sha256, "the data": prepared.sha256}
     check_alike(fabric, {**facts, "the strategy": is_sharded(fabric), "the steps": plan})
@@ -409,9 +419,10 @@ def fit_card(
         needed = needed_bytes(shape, chosen.frozen, chosen.checkpointing, chosen.row_tokens or 0, n_shards)
         if needed <= _SAFE_SHARE * total_bytes:
             return chosen
+    where = f"{n_shards} cards" if n_shards > 1 else "a card"
+    how = "in shards" if n_shards > 1 else "as the recipe has it" if settings.model_fields_set else "even in four bits"
     raise HardwareError(
-        f"this base does not fit {'shards on cards' if n_shards > 1 else 'a card'} of {total_bytes / 1e9:.0f} GB "
-        + ("as they are." if n_shards > 1 else "even in four bits."),
+        f"this base does not fit {where} of {total_bytes / 1e9:.0f} GB, {how}.",
         "Choose a smaller base, or more GPUs: finetune.devices with finetune.strategy=fsdp.",
     )
 
@@ -455,7 +466,12 @@ def card_of(device: torch.device) -> tuple[int, tuple[int, int]]:
     return int(properties.total_memory * share), torch.cuda.get_device_capability(device)
 
 
-def _too_large(settings: FinetuneRecipe, plan: Plan, device: str, fabric: Fabric) -> HardwareError:
+def _ran_out(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def ways_to_lower(settings: FinetuneRecipe, plan: Plan, device: str, fabric: Fabric) -> list[str]:
+    """Return what to type for less memory, what costs least first."""
     ways = [f"--set finetune.row_tokens={max(128, plan.row_tokens // 2)}"]
     if not settings.checkpointing:
         ways.append("--set finetune.checkpointing=true")
@@ -463,9 +479,14 @@ def _too_large(settings: FinetuneRecipe, plan: Plan, device: str, fabric: Fabric
         ways.append("--set finetune.strategy=fsdp")
     if settings.frozen != "nf4" and device == "cuda" and not is_sharded(fabric):
         ways.append("--set finetune.frozen=nf4")
+    return ways
+
+
+def _too_large(settings: FinetuneRecipe, plan: Plan, device: str, fabric: Fabric) -> HardwareError:
+    ways = ways_to_lower(settings, plan, device, fabric)
     return HardwareError(
         f"out of memory on {device_name(device)} with rows of {plan.row_tokens:,} tokens.",
-        f"Try {', then '.join(ways)}; or let clone choose: clone finetune --auto",
+        f"Try {', then '.join(ways)}" + ("; or let clone choose: clone finetune --auto" if device == "cuda" else "."),
     )
 
 

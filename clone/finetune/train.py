@@ -139,7 +139,8 @@ def train(
             fabric.barrier()  # who ends first may take the others with it
             raise ModelError(
                 f"the loss is no longer a number at step {at.step + 1} of {plan.n_steps}.",
-                f"{LAST} holds the adapter before it. Try a lower rate: --set finetune.learning_rate={rate / 4:.0e}",
+                f"{run.name}/{LAST} holds the adapter before it. Begin again with a lower rate: "
+                f"--set finetune.learning_rate={rate / 4:.2g}",
             )
         optimizer.step()
         optimizer.zero_grad()

@@ -7,6 +7,7 @@ order, by anybody. Knows nothing of the archive or of splits.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import pickle
@@ -234,11 +235,14 @@ class Worker:
 def _measure(batch: Batch, lengths: Sequence[int], first: int, last: int) -> Iterator[Measured]:
     known = dict(zip(batch.texts[first:last], lengths[first:last], strict=True))
     lines = (
-        Line(datetime.fromtimestamp(batch.at[i], UTC), batch.is_mine[i], batch.texts[i], Standing(batch.standings[i]))
+        Line(datetime.fromtimestamp(batch.at[i], UTC), batch.is_mine[i], batch.texts[i], _STANDINGS[batch.standings[i]])
         for i in range(first, last)
     )
     for said in merge_turns(lines):
         yield Measured(said, tuple(known[bubble] for bubble in said.turn.bubbles))
+
+
+_STANDINGS = tuple(Standing)
 
 
 def write_example(example: Example) -> bytes:
@@ -280,17 +284,24 @@ def _start(settings: Settings) -> None:
 
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    gc.disable()  # a batch is many thousand objects and no cycle; those that libraries leave go after each batch
+    gc.freeze()
     _worker = Worker(settings)
 
 
 def _scrub(batch: Batch) -> Scrubbing:
     assert _worker is not None
-    return _worker.scrub(batch)
+    done = _worker.scrub(batch)
+    del batch
+    gc.collect()
+    return done
 
 
 def _build(order: BuildOrder) -> Built:
     assert _worker is not None
-    return _worker.build(order)
+    done = _worker.build(order)
+    gc.collect()
+    return done
 
 
 class Crew:

@@ -6,6 +6,9 @@
 
 In come our own files, out go theirs, beside them. In all three only the last turn of the person is graded if the
 trainer is told so: `HOW` says how. Knows nothing of training.
+
+Checked against Axolotl's docs/dataset-formats/conversation.qmd and its config reference, LLaMA-Factory's data/README.md
+and hparams (mask_history), TRL's "Dataset formats and types" and SFTConfig (completion_only_loss).
 """
 
 from __future__ import annotations
@@ -23,8 +26,9 @@ from clone.workspace import write_atomically
 HOW = {
     "alpaca": "LLaMA-Factory: name the file in dataset_info.json with columns prompt, query, response, system and "
     "history, and set mask_history: true.",
-    "sharegpt": "Axolotl: type: chat_template, field_messages: conversations, message_property_mappings: {role: from, "
-    "content: value}, message_field_training: train, roles_to_train: [].",
+    "sharegpt": "Axolotl: type: chat_template, chat_template: tokenizer_default_fallback_chatml, field_messages: "
+    "conversations, message_property_mappings: {role: from, content: value}, message_field_training: train, "
+    "roles_to_train: [], train_on_eos: turn.",
     "chatml": "TRL: load_dataset('json', data_files=...) and SFTConfig(completion_only_loss=True).",
 }
 FORMATS = tuple(HOW)

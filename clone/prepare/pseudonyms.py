@@ -71,6 +71,11 @@ def keyed_id(key: bytes, *parts: object) -> str:
     return hmac.new(key, "\0".join(map(str, parts)).encode(), hashlib.sha256).hexdigest()[:12]
 
 
+def file_id(key: bytes, path: Path) -> str:
+    """Return an id of what stands in `path` that says nothing to whoever lacks the key; of nothing where it is not."""
+    return keyed_id(key, "file", path.read_bytes().hex() if path.exists() else "")
+
+
 def _spell(digest: bytes, n_syllables: int) -> str:
     rest = int.from_bytes(digest, "big")
 

@@ -43,6 +43,7 @@ from clone.prepare.choices import Choices, read_choices
 from clone.prepare.duplicates import find_repeats
 from clone.prepare.formats import FORMATS
 from clone.prepare.lengths import TokenizerFile, find_tokenizer
+from clone.prepare.lock import holding
 from clone.prepare.page import render_page
 from clone.prepare.pii import (
     ContactChoice,
@@ -56,7 +57,7 @@ from clone.prepare.pii import (
     ScrubCounts,
     require_model,
 )
-from clone.prepare.pseudonyms import keyed_id, load_key
+from clone.prepare.pseudonyms import file_id, load_key
 from clone.prepare.source import Seen, Source
 from clone.prepare.split import balance_contacts, choose_validation
 from clone.recipe import PrepareRecipe
@@ -99,9 +100,10 @@ def prepare(
     """Make examples of everything in the archive, and return what became of it.
 
     `base` is the base model whose tokens are counted. Raises StageMissing without an archive, DataError where no
-    example can come out, GateFailed where too many messages could not be scrubbed; then the files of before stay.
+    example can come out or another process is at it, GateFailed where too many messages could not be scrubbed; then the
+    files of before stay.
     """
-    with Archive.open(workspace.archive) as archive:
+    with Archive.open(workspace.archive) as archive, holding(workspace, name):
         key = load_key(workspace.key)
         choices = choices_of(recipe, workspace)
         source = Source(archive, recipe, key, choices)
@@ -113,7 +115,7 @@ def prepare(
             "archive_revision": archive.revision(),
             "recipe": recipe.model_dump(mode="json"),
             "tokenizer": {"base": tokenizer.name, "sha256": tokenizer.sha256},
-            "choices": keyed_id(key, "choices", choices),  # changes with the key and with the person's lists
+            "choices": file_id(key, workspace.privacy),  # changes with the key and with the person's lists
         }
         if not force and (kept := _kept_report(folder, manifest)):
             return kept

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -199,3 +204,44 @@ def test_a_file_that_holds_no_transcripts_is_left_alone(workspace: Path, clone: 
     assert result.exit_code == 1
     assert "Error: chats.sqlite holds no conversations of clone" in result.stderr
     assert (workspace / "data" / "chats.sqlite").read_text().startswith("something else")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pty")
+def test_the_prompt_shows_before_anything_heavy_is_loaded(workspace: Path) -> None:
+    make_run(workspace)
+    heavy = ("torch", "pydantic", "yaml", "tokenizers", "sqlite3", "clone.recipe", "clone.chat.transcripts")
+    script = f"""
+import sys
+import prompt_toolkit
+
+def prompt(self, *arguments, **options):
+    print("loaded:", [name for name in {heavy!r} if name in sys.modules], flush=True)
+    raise EOFError
+
+prompt_toolkit.PromptSession.prompt = prompt
+from clone.cli import main
+main(["chat"])
+"""
+    import pty
+
+    terminal, end = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=end, stdout=end, stderr=end)
+    os.close(end)
+    said = b""
+    with contextlib.suppress(OSError):  # what a pty says once nobody is at its other end
+        while part := os.read(terminal, 65536):
+            said += part
+    assert process.wait(timeout=60) == 0
+    os.close(terminal)
+    assert b"loaded: []" in said
+
+
+@pytest.mark.parametrize("weights", ["int8", "fp8"])
+def test_weights_of_8_bits_answer_and_say_what_they_cost(workspace: Path, clone: Clone, weights: str) -> None:
+    make_run(workspace)
+    result = clone("chat", "--json", "--as", "amber", "--weights", weights, "--temperature", "0", stdin="hey\n")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["finish_reason"] in ("stop", "length")
+    told = re.search(rf"weights in {weights}: ([+-][\d.]+) nats per graded token on 3 held-out replies", result.stderr)
+    assert told is not None
+    assert abs(float(told[1])) < 0.1

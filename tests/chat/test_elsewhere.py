@@ -11,12 +11,15 @@ import pytest
 from click.testing import Result
 
 from clone.chat.contacts import Contacts
-from clone.chat.elsewhere import UrlVoice
+from clone.chat.elsewhere import GgufTokens, UrlVoice
 from clone.chat.sampling import Sampling
 from clone.chat.server import create_app
 from clone.chat.twin import Answer
 from clone.errors import HubError, ModelError
+from clone.lm.template import header_segments, turn_segments
+from clone.lm.tokens import Tokens
 from clone.records import Role, Turn
+from tests.chat.conftest import make_tokenizer
 from tests.chat.serving import serving
 from tests.chat.test_page import Scripted
 from tests.chat.workspaces import make_run
@@ -101,3 +104,33 @@ def test_a_gguf_file_answers_as_the_engine_does(workspace: Path, clone: Callable
     ours = json.loads(clone("chat", *greedy).stdout)
     theirs = json.loads(clone("chat", "--gguf", path, *greedy).stdout)
     assert theirs["bubbles"] == ours["bubbles"]
+
+
+class OneOfLlamaCpp:
+    """What `GgufTokens` asks of llama.cpp's model, over the tokenizer of the tests."""
+
+    def __init__(self) -> None:
+        self.tokenizer = make_tokenizer()
+        self._model = self
+
+    def n_vocab(self) -> int:
+        return self.tokenizer.get_vocab_size() + 2
+
+    def token_get_text(self, i: int) -> str:
+        return self.tokenizer.id_to_token(i) or f"[PAD{i}]"
+
+    def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
+        assert not add_bos
+        assert not special
+        return list(self.tokenizer.encode(text.decode(), add_special_tokens=False).ids)
+
+    def detokenize(self, ids: list[int]) -> bytes:
+        return self.tokenizer.decode(ids).encode()
+
+
+def test_a_gguf_file_is_prompted_with_the_ids_of_training() -> None:
+    ours, theirs = Tokens(make_tokenizer()), GgufTokens(OneOfLlamaCpp(), "twin.gguf")
+    said = [*header_segments("amber"), *turn_segments(Turn(Role.THEM, ("hey", "are you there?")), is_learned=False)]
+    assert theirs.encode(said).ids == ours.encode(said).ids
+    assert theirs.n_tokens == ours.n_tokens
+    assert theirs.decode(theirs.encode_text("see you 🙂")) == "see you 🙂"

@@ -113,7 +113,7 @@ class Table:
                 contact="amber",
                 title="default/run · tiny",
                 workspace=Workspace(self.root),
-                burst_s=self.burst_s,
+                burst_s=lambda: self.burst_s,
                 recall=lambda: Recall(self.root / "data" / "processed" / "default"),
                 pace=self.pace,
                 console=Console(file=out, width=80, highlight=False),

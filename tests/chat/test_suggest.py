@@ -66,7 +66,7 @@ def account() -> Account:
 def server(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTelegram]:
     with serve(account) as running:
         monkeypatch.setenv("CLONE_TELEGRAM_API_ID", "12345")
-        monkeypatch.setenv("CLONE_TELEGRAM_API_HASH", "0123456789abcdef")
+        monkeypatch.setenv("CLONE_TELEGRAM_API_HASH", "0123456789abcdef0123456789abcdef")
         monkeypatch.setenv("CLONE_TELEGRAM_SESSION", running.session_for(account))
         monkeypatch.setattr(connection, "PATIENT", QUICK)
         yield running

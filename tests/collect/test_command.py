@@ -126,8 +126,8 @@ def test_an_export_that_does_not_say_whose_it_is_asks(one_chat: Path, workspace:
         "Error: odd.json does not say who you are.",
         "Hint: --me must be one of the ids below.",
         "  user2000002   2 messages",
-        "  user1000001   1 messages",
-        "  user3000003   1 messages",
+        "  user1000001   1 message",
+        "  user3000003   1 message",
     ]
 
 
@@ -142,7 +142,7 @@ def test_an_unknown_me_is_told_the_candidates(one_chat: Path, workspace: Path, c
         "Error: anna.json has no message from 'user7'.",
         "Hint: --me must be one of the ids below.",
         "  user2000002   2 messages",
-        "  user1000001   1 messages",
+        "  user1000001   1 message",
     ]
     assert archived(workspace) == []
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import Result
 
 from clone.archive import Archive
+from clone.prepare.lock import holding
 from clone.prepare.pseudonyms import load_key, name_contacts
 from clone.workspace import Workspace, hash_file
 from tests.collect.exports import ANNA, BORIS, ME, account, message, personal_chat, write
@@ -137,5 +138,17 @@ def test_a_name_that_several_have_asks_for_the_id(workspace: Path, clone: Clone)
         "Error: several contacts are called 'Anna Berg'.",
         "Hint: Name one by id:",
         "  telegram:3000003   2 messages",
-        "  telegram:2000002   1 messages",
+        "  telegram:2000002   1 message",
     ]
+
+
+def test_nothing_is_forgotten_while_it_is_being_prepared(collected: Workspace, clone: Clone) -> None:
+    folder = processed(collected, "default", [])
+    with holding(collected, "default"):
+        result = clone("forget", "Anna Berg")
+        assert result.exit_code == 1
+        assert "is at work on data/processed/default." in result.stderr
+    with Archive.open(collected.archive) as archive:
+        assert len(archive.chats()) == 2
+    assert clone("forget", "Anna Berg").exit_code == 0
+    assert not folder.exists()

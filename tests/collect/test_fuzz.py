@@ -162,7 +162,10 @@ def test_whatever_an_importer_gives_the_archive_takes(changes: list[dict[str, An
         report: ImportReport = import_file(path, archive, Asked(timezone=UTC), 1, datetime(2026, 1, 1, tzinfo=UTC))
         held = [m for item in archive.chats() for m in archive.messages(item.chat)]
         assert len(held) == report.n_new
-        assert report.n_new + report.n_known + report.n_bad + sum(report.skipped.values()) == report.n_read
+        assert (
+            report.n_new + report.n_known + report.n_edited + report.n_bad + sum(report.skipped.values())
+            == report.n_read
+        )
 
 
 @MANY

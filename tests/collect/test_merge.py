@@ -112,6 +112,22 @@ def test_an_edit_that_came_live_keeps_the_text_of_the_file(archive: Archive, tmp
     assert rows(archive, "SELECT text FROM versions") == [("as it was",)]
 
 
+def test_a_later_export_brings_an_edit_and_an_earlier_one_does_not(archive: Archive, tmp_path: Path) -> None:
+    first = message(1, ANNA, "as it was")
+    second = message(1, ANNA, "edited", edited_unixtime="1700009000")
+    third = message(1, ANNA, "edited again", edited_unixtime="1700009999")
+    counts = [put_file(archive, tmp_path, export) for export in (first, third, second, first)]
+    assert [(report.n_new, report.n_edited, report.n_known) for report in counts] == [
+        (1, 0, 0),
+        (0, 1, 0),
+        (0, 0, 1),
+        (0, 0, 1),
+    ]
+    assert held(archive) == [(1, str(ANNA), "edited again")]
+    texts = rows(archive, "SELECT text, edited_at FROM versions ORDER BY edited_at")
+    assert texts == [("as it was", 0), ("edited", 1_700_009_000)]
+
+
 def test_what_the_export_could_not_write_is_a_gap_until_it_comes_live(archive: Archive, tmp_path: Path) -> None:
     put_file(archive, tmp_path, message(1, ANNA, "one"), {"id": 2, "type": "unsupported"})
     assert archive.gaps(LIVE_CHAT) == [(2, "not supported by the export")]

@@ -127,7 +127,7 @@ def test_a_whatsapp_chat_that_does_not_say_who_you_are_asks(workspace: Path, clo
         "Error: chat.txt does not say who you are.",
         "Hint: --me must be one of the ids below.",
         "  Anna   2 messages",
-        "  Mara   1 messages",
+        "  Mara   1 message",
     ]
 
 

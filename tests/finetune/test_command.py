@@ -153,6 +153,12 @@ def test_a_dry_run_tells_what_it_would_take_and_leaves_no_run(workspace: Path, c
     assert told["seconds"] > told["seconds_a_step"] > 0
 
 
+def test_auto_without_a_gpu_says_that_it_changes_nothing(workspace: Path, clone: Type) -> None:
+    prepare(workspace)
+    result = clone("finetune", "--base", "embedded", "--dry-run", "--auto")
+    assert "--auto chooses for a GPU; this machine has none, so the settings stay as they are." in result.stderr
+
+
 def test_runs_are_listed_with_their_held_out_loss(workspace: Path, clone: Type) -> None:
     assert "No runs yet. Train one: clone finetune" in clone("runs").stderr
     prepare(workspace)
@@ -224,6 +230,6 @@ def test_ctrl_c_saves_and_says_how_to_go_on(workspace: Path, clone: Type, monkey
     result = clone("finetune", "--base", "embedded", *QUICK)
     assert result.exit_code == 130
     assert "Stopped at step 3 of 6; saved in checkpoints/default/" in result.stderr
-    assert "Go on with: clone finetune --resume --base embedded" in result.stderr
+    assert "Go on with: clone finetune --resume --base embedded --set finetune.max_steps=6 --set" in result.stderr
     monkeypatch.setattr(training, "learning_rate", real)
     assert clone("finetune", "--base", "embedded", "--resume", *QUICK).exit_code == 0

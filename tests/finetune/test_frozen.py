@@ -9,7 +9,7 @@ from clone.errors import HardwareError
 from clone.finetune.frozen import Nf4Product, check_fp8
 from clone.finetune.packed import PackedModel
 from clone.finetune.rows import lay_row
-from clone.finetune.stage import activation_bytes, fit_card
+from clone.finetune.stage import activation_bytes, fit_card, needed_bytes
 from clone.lm.shape import Shape
 from clone.lm.weights import adapter_parameters
 from clone.recipe import FinetuneRecipe
@@ -83,6 +83,39 @@ def test_auto_chooses_what_fits_the_card(
 ) -> None:
     chosen = fit_card(FinetuneRecipe(), falcon(), gigabytes * 10**9, capability)
     assert (chosen.frozen, chosen.checkpointing, chosen.row_tokens) == (frozen, checkpointing, rows)
+
+
+def test_auto_leaves_what_the_recipe_says() -> None:
+    given = FinetuneRecipe(frozen="same", row_tokens=1024)
+    chosen = fit_card(given, falcon(), 24 * 10**9, (9, 0))
+    assert (chosen.frozen, chosen.row_tokens, chosen.checkpointing) == ("same", 1024, False)
+    nothing = FinetuneRecipe(frozen="same", checkpointing=False, row_tokens=8192)
+    with pytest.raises(HardwareError, match="does not fit a card of 24 GB, as the recipe has it"):
+        fit_card(nothing, falcon(), 24 * 10**9, (9, 0))
+
+
+@pytest.mark.parametrize(
+    ("frozen", "checkpointing", "rows", "measured_gb"),
+    [("same", False, 8192, 46.2), ("same", True, 4096, 16.4), ("nf4", True, 2048, 6.2)],
+)
+def test_the_estimate_of_memory_is_a_little_over_what_was_measured(
+    frozen: str, checkpointing: bool, rows: int, measured_gb: float
+) -> None:
+    estimate_gb = needed_bytes(falcon(), frozen, checkpointing, rows) / 1e9
+    assert measured_gb < estimate_gb < 1.15 * measured_gb
+
+
+def test_shards_fit_where_the_whole_does_not() -> None:
+    from clone.lm.lit import fields_of
+
+    large = Shape.of(fields_of("falcon-40b") or {})
+    with pytest.raises(HardwareError) as caught:
+        fit_card(FinetuneRecipe(frozen="same"), large, 80 * 10**9, (9, 0))
+    assert "more GPUs: finetune.devices with finetune.strategy=fsdp" in caught.value.hint
+    chosen = fit_card(FinetuneRecipe(), large, 80 * 10**9, (9, 0), n_shards=4)
+    assert chosen.frozen == "same"
+    with pytest.raises(HardwareError, match="does not fit 2 cards of 24 GB, in shards"):
+        fit_card(FinetuneRecipe(), large, 24 * 10**9, (9, 0), n_shards=2)
 
 
 def test_auto_says_when_nothing_fits() -> None:

@@ -19,7 +19,7 @@ import torch
 
 from clone.errors import DataError, HardwareError, ModelError
 from clone.finetune.schedule import evaluation_steps, learning_rate
-from clone.finetune.stage import FinetuneReport, finetune
+from clone.finetune.stage import FinetuneReport, dry_run, finetune
 from clone.finetune.train import Stopped
 from clone.lm.runs import read_card
 from clone.recipe import Recipe
@@ -196,15 +196,25 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_adapter(
         run(here)
     assert "the loss is no longer a number at step" in caught.value.message
     assert "--set finetune.learning_rate=" in caught.value.hint
+    assert "20261122-153000/last.safetensors holds the adapter before it" in caught.value.hint
     from clone.lm.weights import read_adapter
 
     (path,) = here.runs("default").glob("*/last.safetensors")
     assert all(bool(tensor.isfinite().all()) for tensor in read_adapter(path).tensors.values())
 
 
-def test_out_of_memory_names_the_settings_to_lower(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_out_of_memory_names_the_settings_to_lower(
+    here: Workspace, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
     def full(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr("clone.finetune.packed.PackedModel.hidden", full)
     with pytest.raises(HardwareError) as caught:
@@ -212,6 +222,24 @@ def test_out_of_memory_names_the_settings_to_lower(here: Workspace, monkeypatch:
     assert "out of memory" in caught.value.message
     assert "finetune.row_tokens=128" in caught.value.hint
     assert "finetune.checkpointing=true" in caught.value.hint
+    with pytest.raises(HardwareError) as forecast:
+        dry_run(recipe(), here)
+    assert forecast.value.hint == caught.value.hint
+
+
+def test_another_failure_of_torch_is_not_called_out_of_memory(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr("clone.finetune.packed.PackedModel.hidden", broken)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        run(here)
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(here: Workspace) -> None:
+    with pytest.raises(HardwareError, match="fp8 needs a GPU"):
+        run(here, frozen="fp8")
+    assert not here.runs("default").exists()
 
 
 def test_a_gpu_without_bf16_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from clone.cli.standing import standings
 from clone.errors import DataError, GateFailed, RecipeError, StageMissing
 from clone.lm.template import read_bubbles, read_context
+from clone.prepare.lock import holding
 from clone.prepare.stage import PrepareReport
+from clone.recipe import Recipe
 from clone.records import ChatKind, Kind, Role
 from tests.prepare.conftest import START, Chats, message
 
@@ -396,3 +399,29 @@ def test_the_manifest_names_and_hashes_what_stands_beside_it(chats: Chats) -> No
         assert (folder / name).stat().st_mode & 0o777 == 0o600
     assert manifest["tokenizer"]["base"] == "tiny/bytes"
     assert manifest["scrub"]["n_messages"] == 2
+
+
+def test_two_processes_do_not_prepare_the_same_examples_at_once(chats: Chats, workspace: Path) -> None:
+    chats.say("ann", "< hi\n> hello")
+    with holding(chats.workspace, "default"):
+        with pytest.raises(DataError, match=r"process \d+\) is at work on data/processed/default"):
+            chats.prepare()
+        assert chats.prepare("other").n_train + chats.prepare("other").n_validation == 1
+    chats.prepare()
+
+
+def test_a_list_of_the_person_that_changed_is_seen_by_status(chats: Chats, workspace: Path) -> None:
+    def state() -> tuple[str, str]:
+        recipe = Recipe(name="default")
+        found = standings(chats.workspace, recipe, None)[1]
+        return found.state, found.what
+
+    chats.say("ann", "< hi\n> hello")
+    chats.prepare()
+    assert state()[0] == "done"
+    chats.workspace.privacy.write_text("deny: [hello]\n", encoding="utf-8")
+    assert state() == ("stale", "1 examples to train on, 0 held out; made with another privacy.yaml or another key")
+    assert not chats.prepare().is_kept
+    assert state()[0] == "done"
+    chats.workspace.key.unlink()
+    assert state()[0] == "stale"

@@ -8,7 +8,8 @@ LitGPT already holds Falcon-7B's q, k and v in the order that GGUF calls "jplosk
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -63,23 +64,24 @@ def write_model(source: Source, path: Path, kind: Kind, *, on_progress: OnProgre
         _describe(writer, source, kind)
         _tokens(writer, source)
         n = len(source.weights)
-        for i, (name, tensor) in enumerate(source.merged()):
-            on_progress(f"writing {kind}", i, n)
-            array: Any = to_numpy_f32(tensor)
-            stored = _kind_of(name, kind)
-            if stored is None:
-                writer.add_tensor(gguf_name(name), array)
-            else:
-                quantised = gguf.quants.quantize(array, stored)
-                writer.add_tensor(gguf_name(name), quantised, raw_dtype=stored)
+        kinds = {name: _kind_of(name, kind) for name in source.weights}
+        for name, tensor in source.weights.items():
+            _announce(writer, gguf_name(name), tensor.shape, kinds[name])
+
+        def arrays() -> Iterator[Any]:
+            for i, (name, tensor) in enumerate(source.merged()):
+                on_progress(f"writing {kind}", i, n)
+                yield gguf.quants.quantize(to_numpy_f32(tensor), kinds[name])
+
+        n_bytes = _finish(writer, work, path, arrays())
         on_progress(f"writing {kind}", n, n)
-        return Written(path, _finish(writer, work, path), n)
+        return Written(path, n_bytes, n)
     finally:
         work.unlink(missing_ok=True)
 
 
 def write_lora(source: Source, path: Path) -> Written:
-    """Write the adapter alone, for `llama-cli --lora` and Ollama's ADAPTER beside a GGUF of the base.
+    """Write the adapter alone, for `llama-cli --lora` beside a GGUF of the base.
 
     llama.cpp multiplies by alpha / rank, the rank read off the tensors: our matrices are plain, so that is ours too.
     """
@@ -95,25 +97,26 @@ def write_lora(source: Source, path: Path) -> Written:
         writer.add_name(f"{source.title} {LABEL}")
         writer.add_string("general.base_model.0.name", source.base.name)
         names = source.linears()
-        for name in names:
-            target = gguf_name(f"{name}.weight")
-            writer.add_tensor(f"{target}.lora_a", to_numpy_f32(source.adapter.tensors[f"{name}.lora_A"]))
-            writer.add_tensor(f"{target}.lora_b", to_numpy_f32(source.adapter.tensors[f"{name}.lora_B"]))
-        return Written(path, _finish(writer, work, path), 2 * len(names))
+        tensors = [
+            (f"{gguf_name(f'{name}.weight')}.lora_{side.lower()}", source.adapter.tensors[f"{name}.lora_{side}"])
+            for name in names
+            for side in "AB"
+        ]
+        for target, tensor in tensors:
+            _announce(writer, target, tensor.shape, gguf.GGMLQuantizationType.F32)
+        n_bytes = _finish(writer, work, path, (to_numpy_f32(tensor) for _, tensor in tensors))
+        return Written(path, n_bytes, len(tensors))
     finally:
         work.unlink(missing_ok=True)
 
 
-def write_modelfile(
-    source: Source, path: Path, model: Path, *, temperature: float, adapter: Path | None = None
-) -> None:
+def write_modelfile(source: Source, path: Path, model: Path, *, temperature: float) -> None:
     """Write Ollama's Modelfile: the template of training, the stops, and what this is."""
     marks = {control: source.tokens.spelling(control) for control in Control}
     stops = [marks[control] for control in (Control.END, Control.THEM, Control.ME, Control.DOC)]
     lines = [
         f"# {LABEL} a digital twin: replies are written by a language model trained on one person's messages",
         f"FROM ./{model.name}",
-        *([f"ADAPTER ./{adapter.name}"] if adapter else []),
         f'TEMPLATE """{_ollama_template(marks)}"""',
         f"PARAMETER temperature {temperature}",
         f"PARAMETER num_ctx {source.shape.block_size}",
@@ -157,12 +160,12 @@ def _ollama_template(m: dict[Control, str]) -> str:
 
 
 def _kind_of(name: str, kind: Kind) -> Any:
-    """Return how a tensor is stored; None for float32."""
+    """Return how a tensor is stored."""
     import gguf
 
     kinds = gguf.GGMLQuantizationType
     if "norm" in name or "ln_f" in name:
-        return None
+        return kinds.F32
     if kind == "Q4_0" and name in ("transformer.wte.weight", HEAD):
         return kinds.Q8_0  # four bits cost most where words are chosen
     return kinds[kind]
@@ -244,12 +247,23 @@ def _pre_kinds(spec: dict[str, Any]) -> Iterator[str]:
         yield spec["type"]
 
 
-def _finish(writer: Any, work: Path, path: Path) -> int:
-    """Write what was gathered to `work`, and give it its name."""
+def _announce(writer: Any, name: str, shape: Sequence[int], kind: Any) -> None:
+    """Enter a tensor into the file's table; its data come later, so that one at a time is in memory."""
+    import gguf
+    import numpy as np
+
+    n_bytes = math.prod(gguf.quants.quant_shape_to_byte_shape(tuple(shape), kind))
+    writer.add_tensor_info(name, tuple(shape), np.dtype(np.float32), n_bytes, raw_dtype=kind)
+
+
+def _finish(writer: Any, work: Path, path: Path, arrays: Iterator[Any]) -> int:
+    """Write the head and the data of the tensors, as announced, to `work`, and give it its name."""
     try:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
+        writer.write_ti_data_to_file()
+        for array in arrays:
+            writer.write_tensor_data(array)
         writer.close()
         work.chmod(0o600)
         work.replace(path)

@@ -8,9 +8,8 @@ folder are readable by their owner alone from the first byte. Knows nothing of t
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -36,7 +35,7 @@ from clone.collect.telegram.connection import (
     refused,
 )
 from clone.errors import LoginError
-from clone.workspace import make_private_folder, write_atomically
+from clone.workspace import hold, make_private_folder, write_atomically
 
 Answer = TypeVar("Answer")
 TRIES = 3
@@ -86,21 +85,15 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep a second process off the session in `folder`: Telegram ends a session that is used twice at once."""
     make_private_folder(folder)
     folder.chmod(0o700)
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            other = os.read(handle, 20).decode("ascii", "replace").strip()
-            raise LoginError(
-                f"another clone (process {other or '?'}) is using this Telegram session.",
-                "Wait for it to end, or stop it; one session serves one process at a time.",
-            ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode("ascii"), 0)
+
+    def busy(other: str) -> LoginError:
+        return LoginError(
+            f"another clone (process {other}) is using this Telegram session.",
+            "Wait for it to end, or stop it; one session serves one process at a time.",
+        )
+
+    with hold(folder / "lock", busy):
         yield
-    finally:
-        os.close(handle)
 
 
 async def open_line(
@@ -310,10 +303,10 @@ def save_application(folder: Path, application: Application) -> None:
 
 def make_application(api_id: object, api_hash: object) -> Application:
     """Return an application from what a person typed. Raises ValueError for what cannot be one."""
-    number, text = int(str(api_id).strip()), str(api_hash).strip()
-    if number <= 0 or not text:
-        raise ValueError("an api id is a number above 0, and an api hash is not empty")
-    return Application(number, text)
+    number, text = str(api_id).strip(), str(api_hash).strip()
+    if not re.fullmatch(r"[1-9]\d{0,9}", number, re.ASCII) or not re.fullmatch(r"[0-9A-Za-z]{32}", text):
+        raise ValueError("an api id is a number above 0, and an api hash 32 letters and digits")
+    return Application(int(number), text)
 
 
 def _read_private(path: Path) -> str | None:

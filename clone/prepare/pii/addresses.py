@@ -117,6 +117,7 @@ _VI_ALLEY = re.compile(
 )
 _VI_BLOCK = re.compile(  # a flat in a house with a name, a hamlet
     r"(?<!\w)(?:chung cư|chcc|ktx|ký túc xá|khu đô thị|kđt|tòa nhà|toà nhà)\s+[^,\d\n]{0,25}?(?:[, ]*(?:tòa|toà|block|tháp|căn hộ|căn|phòng|tầng|lầu|khu)\s*\w{1,6}(?!\w))+"
+    r"|(?<!\w)(?:hẻm|ngõ|ngách|kiệt)\s*\d+[/\d]*\s+(?-i:[A-ZĐÀ-Ỹ])\w+(?: (?-i:[A-ZĐÀ-Ỹ])\w+){0,3}"
     r"|(?<!\w)(?:thôn|ấp|xóm|tổ)\s*\w+,\s*(?:xã|phường|thị trấn)\s+[^\W\d_]+(?: (?-i:[A-ZĐÀ-Ỹ])\w+){0,2}(?:,\s*(?:huyện|quận|tp\.?|tỉnh)?\s*(?-i:[A-ZĐÀ-Ỹ])\w+(?: (?-i:[A-ZĐÀ-Ỹ])\w+){0,2})*",
     re.IGNORECASE,
 )

@@ -10,7 +10,7 @@ import phonenumbers
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
 from clone.prepare.pii.types import Entity
-from clone.prepare.pii.values import likeness
+from clone.prepare.pii.values import is_code, likeness
 from clone.prepare.pii.view import View
 from clone.prepare.pii.words import Wake
 
@@ -23,6 +23,9 @@ _PHONE_WORD = re.compile(
 _SHORT_PHONE = re.compile(
     r"(?:тел(?:ефон\w*)?|номер|домашн\w+|городск\w+|звони|набери|phone|call|tel)[^\d\n]{1,16}(\d{1,2}-\d\d-\d\d)(?![\d\-])",
     re.IGNORECASE,
+)
+_PHONE_BEFORE = re.compile(
+    r"(?:тел|phone|номер|cell|call|mobile|telefon|handy|tel|móvil|звони|набери)\w*[ :.\-]{1,3}$", re.IGNORECASE
 )
 _STRAY = re.compile(r" +\d$")
 _NOT_PHONE = re.compile(
@@ -85,7 +88,9 @@ class ChatPhoneRecognizer(ChatRecognizer):
 
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
-        for match in _PHONE.finditer(norm):
+        if view.n_digits < 5:
+            return
+        for match in _PHONE.finditer(norm) if view.n_digits >= 6 else ():
             start, end = match.span()
             while norm[start] in " ":
                 start += 1
@@ -94,7 +99,7 @@ class ChatPhoneRecognizer(ChatRecognizer):
             rule = self._rule(norm, norm[start:end], start, end)
             if rule:
                 yield Hit(start, end, Entity.PHONE_NUMBER, 0.8 if rule != "phone.context" else 0.65, rule)
-        for match in _SHORT_PHONE.finditer(norm):
+        for match in _SHORT_PHONE.finditer(norm) if "-" in norm else ():
             yield Hit(match.start(1), match.end(1), Entity.PHONE_NUMBER, 0.6, "phone.short")
 
     def _rule(self, norm: str, raw: str, start: int, end: int) -> str:
@@ -105,6 +110,8 @@ class ChatPhoneRecognizer(ChatRecognizer):
         if n > 15 or len(set(digits)) < 3 or _DATE.fullmatch(raw.strip()) or _MONEY_AFTER.match(norm, end):
             return ""
         before = norm[max(0, start - 28) : start]
+        if n <= 8 and raw.isdigit() and not _PHONE_BEFORE.search(before):
+            return ""  # most numbers end here: what follows costs more
         if _NOT_PHONE.search(before):
             return ""
         if re.fullmatch(r"\d(?: \d){6,}", raw) and ("123" in digits or "321" in digits):
@@ -142,11 +149,7 @@ class ChatPhoneRecognizer(ChatRecognizer):
             and (
                 re.fullmatch(r"\d{2,4}-\d{2,4}(?:-\d{2,4})*", raw)
                 or re.fullmatch(r"\d{3} \d{4}|\d{3} \d\d \d\d|\d\d \d\d \d\d|\d{4} \d{4}", raw)
-                or re.search(
-                    r"(?:тел|phone|номер|cell|call|mobile|telefon|handy|tel|móvil|звони|набери)\w*[ :.\-]{1,3}$",
-                    before,
-                    re.IGNORECASE,
-                )
+                or _PHONE_BEFORE.search(before)
             )
         ):
             return "phone.context"
@@ -223,7 +226,7 @@ class ChatEmailRecognizer(ChatRecognizer):
         return is_host or bool(re.search(r"\.\s*\w{2,}$", raw))
 
 
-_HANDLE = re.compile(r"(?<![\w@./&=+\-])@([A-Za-z_][A-Za-z0-9_.]{2,31}(?:-[A-Za-z0-9]+)*)(?<![.])(?![\w@])(?!\.\w)")
+_HANDLE = re.compile(r"(?<![\w@./&=+\-])@([A-Za-z_][A-Za-z0-9_.]{2,31}(?:-[A-Za-z0-9]+)*)(?<![.])(?![\w@(])(?!\.\w)")
 _HANDLE_STOP = frozenset(
     [
         "all",
@@ -277,9 +280,47 @@ _HANDLE_STOP = frozenset(
         "id",
     ]
 )
+_PROFILES = [
+    "t.me",
+    "telegram.me",
+    "instagram.com",
+    "instagr.am",
+    "vk.com",
+    "vk.ru",
+    "facebook.com",
+    "fb.com",
+    "fb.me",
+    "twitter.com",
+    "x.com",
+    "tiktok.com",
+    "linkedin.com/in",
+    "github.com",
+    "youtube.com",
+    "twitch.tv",
+    "ok.ru",
+    "threads.net",
+    "steamcommunity.com/id",
+    "reddit.com/u",
+    "reddit.com/user",
+    "snapchat.com/add",
+    "soundcloud.com",
+    "behance.net",
+    "last.fm/user",
+    "wa.me",
+    "pinterest.com",
+    "gitlab.com",
+    "zalo.me",
+    "weibo.com",
+    "medium.com",
+    "m.me",
+    "onlyfans.com",
+    "patreon.com",
+    "paypal.me",
+    "cash.app",
+    "venmo.com",
+]
 _PROFILE = re.compile(
-    r"(?:t\.me|telegram\.me|instagram\.com|instagr\.am|vk\.com|vk\.ru|facebook\.com|fb\.com|fb\.me|twitter\.com|x\.com|tiktok\.com|linkedin\.com/in|github\.com|youtube\.com|twitch\.tv|ok\.ru|threads\.net|steamcommunity\.com/id|reddit\.com/u(?:ser)?|snapchat\.com/add|soundcloud\.com|behance\.net|last\.fm/user|wa\.me|pinterest\.com|gitlab\.com|zalo\.me|weibo\.com|medium\.com|m\.me|onlyfans\.com|patreon\.com|paypal\.me|cash\.app|venmo\.com)/(?:u/)?[@$]?([A-Za-z0-9_.\-]{3,40})(?![\w+])",
-    re.IGNORECASE,
+    rf"(?:{'|'.join(map(re.escape, _PROFILES))})/(?:u/)?[@$]?([A-Za-z0-9_.\-]{{3,40}})(?![\w+])", re.IGNORECASE
 )
 _PROFILE_STOP = frozenset(
     [
@@ -333,19 +374,22 @@ _PROFILE_STOP = frozenset(
     ]
 )
 _USER_WORD = re.compile(
-    r"(?:微信号?|微博|用户名|抖音号?|小红书|昵称|账号|(?<![^\W_])(?:ник\w{0,4}|никнейм\w*|логин\w*|юзер\w*|venmo|cash ?app|screen ?name|ign|(?:benutzer)?kennung|nik|profil|konto|compte|takma ad\w?|rumuz|follow(?: me)?|userid|инст[аеуы]?\w{0,6}|тг\w?|телег[аеуи]\w*|телеграм\w?|дискорд\w?|скайп\w?|стим\w?|тви[чт]\w*|тикток\w?|аккаунт\w?|акк|вк|нік\w*|логін\w*|профил\w+|"
+    r"(?:微信号?|微博|用户名|抖音号?|小红书|昵称|账号|(?<![^\W_])(?:ник\w{0,4}|никнейм\w*|логин\w*|юзер\w*|інст\w{0,6}|тікток\w?|стім\w?|твіч\w?|діскорд\w?|fb|tk|acc|venmo|cash ?app|screen ?name|ign|(?:benutzer)?kennung|nik|profil|konto|compte|takma ad\w?|rumuz|follow(?: me)?|userid|инст[аеуы]?\w{0,6}|тг\w?|телег[аеуи]\w*|телеграм\w?|дискорд\w?|скайп\w?|стим\w?|тви[чт]\w*|тикток\w?|аккаунт\w?|акк|вк|нік\w*|логін\w*|профил\w+|"
     r"nick(?:name)?|user ?name|user(?:id)?|handle|ig|insta|instagram|tg|telegram|discord|snap(?:chat)?|skype|steam|twitch|tik ?tok|twitter|reddit|gamertag|psn|xbox(?: live)?|login|log in|logs in|kik|wechat|qq|gamer tag|account|epic|riot(?: id)?|roblox|"
     r"usuario|utilisateur|pseudo|identifiant|benutzer(?:name)?|nutzername|utente|nome utente|usu[aá]rio|utilizador|użytkownik\w*|nazwa użytkownika|kullan[ıi]c[ıi](?: ad[ıi]\w*)?|tên đăng nhập|tên tài khoản|tên người dùng|zalo|ID)(?![^\W_])"
     r")(?:\s*(?:id|name|tag|号))?(?P<gap>[\s:=\-–—'\"«“(>是：]{1,4}(?:(?:у меня|мой|моя|есть|под|это|is|as|my|me|its|it's|called|mi|es|mon|c'est|est|mein|ist|meu|minha|é|mio|è|mój|to|là|của|mình|tôi|benim|add|on|в инсте|в тг|в телеге|=|:)[\s:]{1,3}){0,3})@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._\-#]?[A-Za-z0-9_]+)*)",
     re.IGNORECASE,
 )
 _USER_UNDER = re.compile(
-    r"(?<![^\W_])(?:под(?: ником| именем| логином)?|as|user|als|como|en tant que|z|with|avec|con|com|jako|với|olarak|use|nick|ник|usa|utilise|как|як)\s+@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._][A-Za-z0-9]+)+|[A-Za-z]{3,}\d{1,4}|[A-Za-z0-9]*_[A-Za-z0-9_]+)(?![\w@])",
+    r"(?<![^\W_])(?:под(?: ником| именем| логином)?|as|user|als|como|en tant que|z|with|avec|con|com|jako|với|olarak|use|nick|ник|kick|log(?:ge)? (?:dich )?ein mit|entra con|zaloguj si[ęe]|giriş|đăng nhập|connecte[- ]toi avec|usa|utilise|как|як)\s+@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._][A-Za-z0-9]+)+|[A-Za-z]{3,}\d{1,4}|[A-Za-z0-9]*_[A-Za-z0-9_]*)(?![\w@])",
     re.IGNORECASE,
+)
+_CAMEL_NAME = re.compile(  # a made-up name, no brand
+    r"(?!(?:TikTok|YouTube|PayPal|WhatsApp|LinkedIn|FaceTime|OnlyFans|CashApp|JavaScript|TypeScript|PlayStation|GitHub|GitLab|MacBook|AirPods)$)(?:[A-Z][a-z]{2,}){2,4}"
 )
 _REDDIT = re.compile(r"(?<![\w/])/?u/([A-Za-z0-9_\-]{3,20})(?!\w)")
 _PLATFORM = re.compile(
-    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord|steam|psn|xbox|twitch|tik ?tok|telegram|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
+    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord|steam|psn|xbox|twitch|kick|tik ?tok|telegram|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|інст\w{0,6}|тікток\w?|стім\w?|твіч\w?|діскорд\w?|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
     re.IGNORECASE,
 )
 _ODD_NAME = re.compile(r"(?<![\w@./:\-])(?=[\w.\-]*[A-Za-z])(?:[A-Za-z0-9]+(?:[_.\-]+[A-Za-z0-9]+)*_?)(?![\w@/]|\.\w)")
@@ -493,7 +537,7 @@ class ChatUsernameRecognizer(ChatRecognizer):
                     or (name.islower() and len(name) >= 5 and (match.start() == 0 or norm[match.start() - 1] == " "))
                 ):
                     yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.8, "username.handle")
-        for match in _PROFILE.finditer(norm):
+        for match in _PROFILE.finditer(norm) if any(map(view.low.__contains__, _PROFILES)) else ():
             is_repository = "git" in match[0] and norm.startswith("/", match.end(1))
             if match[1].lower() not in _PROFILE_STOP and not is_repository:
                 end = match.end(1) - (len(match[1]) - len(match[1].rstrip(".-")))
@@ -503,7 +547,7 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 value = match["value"]
                 if value.lower() in _USER_STOP or norm.startswith(("@", "://", "/"), match.end()) or len(value) < 3:
                     continue
-                is_odd = bool(re.search(r"[\d_.#]|[a-z][A-Z]", value))
+                is_odd = bool(re.search(r"[\d_.#]|[a-z][A-Z]", value)) or ("-" in value and len(view.words) <= 6)
                 is_foreign = not value.isupper() and view.has_cyrillic
                 is_colon = any(c in match["gap"] for c in ":=：")
                 has_password = re.match(
@@ -519,10 +563,15 @@ class ChatUsernameRecognizer(ChatRecognizer):
                     or (view.wake & Wake.CJK and len(value) >= 5)
                 ):
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.7, "username.announced")
-            if _PLATFORM.search(norm):
+            platform = _PLATFORM.search(norm)
+            if platform:
                 for match in _ODD_NAME.finditer(norm):
+                    is_near = match.start() - platform.end() <= 30 and platform.start() - match.end() <= 30
+                    is_camel = len(view.words) <= 8 and _CAMEL_NAME.fullmatch(match[0])
                     if (
-                        self._is_odd(match[0])
+                        (self._is_odd(match[0]) or is_camel)
+                        and (is_near or not is_code(match[0]))
+                        and not re.fullmatch(r"[A-Z\d_]+", match[0])
                         and ("." not in match[0] or len(view.words) <= 8)
                         and match[0].lower() not in _USER_STOP
                         and not _PLATFORM.fullmatch(match[0])
@@ -531,7 +580,7 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 for match in _NAMED_PLAIN.finditer(norm):
                     if match[1].lower() not in _USER_STOP and match[1].lower() not in _PLAIN_AFTER:
                         yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.6, "username.named")
-            for match in _REDDIT.finditer(norm):
+            for match in _REDDIT.finditer(norm) if "u/" in norm else ():
                 yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.8, "username.reddit")
             for match in _USER_UNDER.finditer(norm):
                 value = match["value"]
@@ -608,12 +657,12 @@ class ChatNetworkRecognizer(ChatRecognizer):
 
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
-        for match in _IPV4.finditer(norm):
+        for match in _IPV4.finditer(norm) if norm.count(".") >= 3 else ():
             ip = match[0]
             if ip in _PUBLIC_IPS or ip.startswith(("127.", "0.", "255.")) or _VERSION.search(norm[: match.start()]):
                 continue
             yield Hit(match.start(), match.end(), Entity.IP_ADDRESS, 0.8, "ip.v4")
         for pattern, rule in ((_IPV6, "ip.v6"), (_MAC, "ip.mac")):
-            for match in pattern.finditer(norm):
+            for match in pattern.finditer(norm) if norm.count(":") >= 2 or norm.count("-") >= 5 else ():
                 if len(match[0]) > 7 and re.search(r"\d", match[0]):
                     yield Hit(match.start(), match.end(), Entity.IP_ADDRESS, 0.75, rule)

@@ -46,7 +46,8 @@ _SHAPES: tuple[tuple[str, Entity, str], ...] = (
     ("ru_birth", Entity.NATIONAL_ID, r"[IVXІХ]{1,4}-[А-Я]{2} ?№? ?\d{6}"),
     ("vn_bhyt", Entity.HEALTH_ID, r"[A-Z]{2} ?\d ?\d{2} ?\d{10}"),
 )
-_SHAPE = re.compile("|".join(f"(?P<{name}>{_N}(?:{pattern}){_E})" for name, _, pattern in _SHAPES))
+# What must not stand before any of them is asked once a place, not once a shape: most places are inside a word.
+_SHAPE = re.compile(f"{_N}(?:{'|'.join(f'(?P<{name}>(?:{pattern}){_E})' for name, _, pattern in _SHAPES)})")
 _SHAPE_ENTITY = {name: entity for name, entity, _ in _SHAPES}
 _CHECKED_11 = re.compile(rf"{_N}\d{{11}}{_E}")
 _CHECKED_12 = re.compile(rf"{_N}\d{{12}}{_E}")
@@ -75,15 +76,22 @@ _DOCUMENTS: tuple[tuple[Entity, str], ...] = (
     (
         Entity.NATIONAL_ID,
         r"снилс|ss#|soc sec|ssn|social(?: security)?(?: number| no)?|soc sec|nino?|ni number|national insurance(?: number| no)?|national id|id (?:card|number|no)|sin(?: number)?|nric|aadhaar|pan|dni|nie|nif|curp|carte d'identité|cni|pièce d'identité|nir|insee|personal-?ausweis\w*|ausweis\w*|pers?o?\.?-?(?:nr|nummer)|perso|id[- ]nummer|c[eé]dula|rut|ci(?= ?\d)|"
-        r"rg|identidade|bilhete de identidade|cart[aã]o de cidad[aã]o|niss|carta d'identit[aà]|c\.?i\.?e?|documento(?: d'identità| de identidad)?|pesel|dow[oó]d(?:u|em)?(?: osobist\w+)?|(?:tc|t\.c\.)(?: ?kimlik)?(?: ?no| numara\w*)?|kimlik(?: no| numara\w*)?|tckn|cccd|cmnd|cmt|căn cước(?: công dân)?|(?:số |mã )?định danh|chứng minh(?: nhân dân| thư)?|dow\. ?os\.?|carta identit[aà]|tcm|"
+        r"rg|identidade|bilhete de identidade|cart[aã]o de cidad[aã]o|niss|carta d'identit[aà]|c\.?i\.?e?|documento(?: d'identità| de identidad)?|pesel\w{0,3}|dow[oó]d(?:u|em)?(?: osobist\w+)?|(?:tc|t\.c\.)(?: ?kimlik)?(?: ?no| numara\w*)?|kimlik(?: no| numara\w*)?|tckn|cccd|cmnd|cmt|căn cước(?: công dân)?|(?:số |mã )?định danh|chứng minh(?: nhân dân| thư)?|dow\. ?os\.?|carta identit[aà]|tcm|"
         r"身份证号?码?|身份證|证件号?|ід-картк\w+|id-картк\w+|посвідк\w+|удостоверен\w+|военник|военн\w+ билет\w*|унзр|свид\w+ о рожден\w+",
     ),
 )
 _DOC_KEYWORD = re.compile(
-    "|".join(f"(?P<d{i}>(?<![^\\W_])(?:{p})(?![^\\W_]))" for i, (_, p) in enumerate(_DOCUMENTS)), re.IGNORECASE
+    r"(?<![^\W_])(?:"
+    + "|".join(rf"(?P<d{i}>(?:{pattern})(?![^\W_]))" for i, (_, pattern) in enumerate(_DOCUMENTS))
+    + ")",
+    re.IGNORECASE,
 )
 _DOC_VALUE = re.compile(
     r"(?<![\w+])(?:[A-Za-zА-ЯІЇЄҐа-яіїєґ]{1,5}[ \-.]{0,2}(?:№ ?)?)?\d(?:[ \-./]{0,2}(?:\d|[А-ЯІЇЄҐA-Z]{2} ?(?=\d{4})|(?:№ ?|номер |number )?(?=\d)|[A-Za-zА-Я](?=[\d \-]|[A-Za-zА-Я]?\d|\b)|[A-Z]{1,3}(?=\d|\b))){4,28}(?![\w])|(?<![\w])(?=(?:[A-Z0-9]*\d){3})[A-Z0-9]{7,20}(?![\w])"
+)
+_IS_MY = re.compile(  # between a number and the name of its document
+    r"[\s,\-–—:]*(?:(?:is|'s|это|це|es|est|c'est|ist|é|è|to|là|questo è|to jest|bu|是|这是)\s+)?(?:(?:my|his|her|the|mum's|мой|моя|мамин\w*|мій|моя|mi|mon|ma|sa|mein[e]?|il|il mio|mio|o meu|meu|mój|moja|của \w+|我的?)\s*)?",
+    re.IGNORECASE,
 )
 _MIXED = re.compile(r"(?<![\w.\-/])(?=[A-Z]*\d)(?=[0-9]*[A-Z])[A-Z0-9]{9,12}(?![\w])")
 _DOC_STOP = re.compile(
@@ -103,15 +111,16 @@ class ChatDocumentRecognizer(ChatRecognizer):
         norm = view.norm
         if view.n_digits < 5:
             if view.wake & (Wake.DOCUMENT | Wake.CJK):
-                yield from self._mixed(norm)
+                yield from self._mixed(view)
             return
         for match in _SHAPE.finditer(norm):
             name = match.lastgroup or ""
             if self._shape_holds(name, match[0], norm, match.start(), view):
                 yield Hit(match.start(), match.end(), _SHAPE_ENTITY[name], 0.75, f"document.{name}")
-        for match in _CHECKED_11.finditer(norm):
+        for match in _CHECKED_11.finditer(norm) if view.n_digits >= 11 else ():
             digits = match[0]
-            if digits[0] not in "78" and (
+            is_named = bool(view.wake & Wake.DOCUMENT)
+            if (is_named or digits[0] not in "78") and (
                 (pesel_ok(digits) and _is_pesel_date(digits)) or (tckn_ok(digits) and not norm.isascii())
             ):
                 yield Hit(match.start(), match.end(), Entity.NATIONAL_ID, 0.6, "document.checked")
@@ -123,8 +132,8 @@ class ChatDocumentRecognizer(ChatRecognizer):
                     yield Hit(match.start(), match.end(), Entity.TAX_ID, 0.6, "document.checked")
         if not view.wake & (Wake.DOCUMENT | Wake.CJK | Wake.PLATE) and "в/у" not in view.low:
             return
-        yield from self._mixed(norm)
-        keywords = list(_DOC_KEYWORD.finditer(norm))
+        yield from self._mixed(view)
+        keywords = view.matches(_DOC_KEYWORD)
         for i, keyword in enumerate(keywords):
             stop = (
                 keywords[i + 1].start()
@@ -132,6 +141,10 @@ class ChatDocumentRecognizer(ChatRecognizer):
                 else len(norm)
             )
             entity = _DOCUMENTS[int((keyword.lastgroup or "d0")[1:])][0]
+            for match in _DOC_VALUE.finditer(norm, max(0, keyword.start() - 40), keyword.start()):
+                n_digits = sum(c.isdigit() for c in match[0])
+                if n_digits >= 6 and _IS_MY.fullmatch(norm, match.end(), keyword.start()):
+                    yield Hit(match.start(), match.end(), entity, 0.75, "document.before")
             for match in _DOC_VALUE.finditer(norm, keyword.end(), stop):
                 if match.start() > keyword.end() + 45:
                     break
@@ -148,12 +161,12 @@ class ChatDocumentRecognizer(ChatRecognizer):
                     break
 
     @staticmethod
-    def _mixed(norm: str) -> Iterator[Hit]:
+    def _mixed(view: View) -> Iterator[Hit]:
         """Yield the numbers that are letters for the most part, as German and French cards have them."""
-        for keyword in _DOC_KEYWORD.finditer(norm):
+        for keyword in view.matches(_DOC_KEYWORD):
             entity = _DOCUMENTS[int((keyword.lastgroup or "d0")[1:])][0]
             if entity in (Entity.NATIONAL_ID, Entity.PASSPORT, Entity.DRIVER_LICENSE):
-                match = _MIXED.search(norm, keyword.end(), keyword.end() + 36)
+                match = _MIXED.search(view.norm, keyword.end(), keyword.end() + 36)
                 if match:
                     yield Hit(match.start(), match.end(), entity, 0.8, "document.mixed")
 
@@ -217,6 +230,19 @@ _STRONG_PLATE_WORD = re.compile(
 )
 
 
+_PLATE_BEFORE, _PLATE_AFTER = r"(?<![\w.\-/#@$])", r"(?![\w]|-\d|[.,:]\d)"
+
+
+def _plain_plate() -> re.Pattern[str]:
+    """Return all shapes that need no word, behind one look at what stands before."""
+    plain = {name: pattern for name, pattern, is_plain in _PLATE_SHAPES if is_plain}
+    chinese = plain.pop("cn")  # may follow anything
+    return re.compile(f"(?:{_PLATE_BEFORE}(?:{'|'.join(plain.values())})|{chinese}){_PLATE_AFTER}")
+
+
+_PLAIN_PLATE = _plain_plate()
+
+
 class ChatPlateRecognizer(ChatRecognizer):
     """Vehicle plates by country; shapes that other things share need a word about a car."""
 
@@ -224,11 +250,7 @@ class ChatPlateRecognizer(ChatRecognizer):
     entities = (Entity.LICENSE_PLATE,)
 
     _patterns = tuple(
-        (
-            name,
-            re.compile((r"" if name == "cn" else r"(?<![\w.\-/#@$])") + rf"(?:{pattern})(?![\w]|-\d|[.,:]\d)"),
-            is_plain,
-        )
+        (name, re.compile(("" if name == "cn" else _PLATE_BEFORE) + f"(?:{pattern}){_PLATE_AFTER}"), is_plain)
         for name, pattern, is_plain in _PLATE_SHAPES
     )
 
@@ -237,6 +259,8 @@ class ChatPlateRecognizer(ChatRecognizer):
             return
         norm = view.norm
         has_word = bool(view.wake & Wake.PLATE or view.wake & Wake.CJK) and _PLATE_WORD.search(norm)
+        if not has_word and not _PLAIN_PLATE.search(norm):
+            return
         is_strong = bool(has_word and _STRONG_PLATE_WORD.search(norm))
         for name, pattern, is_plain in self._patterns:
             if (not is_plain and not has_word) or (name == "us" and not is_strong) or (name == "pl" and not is_strong):
@@ -306,7 +330,7 @@ class ChatBirthDateRecognizer(ChatRecognizer):
         if not view.n_digits:
             return
         norm = view.norm
-        for match in _NAMED_DATE.finditer(norm):
+        for match in _NAMED_DATE.finditer(norm) if view.has_cyrillic else ():
             yield Hit(match.start(1), match.end(1), Entity.DATE_OF_BIRTH, 0.6, "birth.after-name")
         births = [m.span() for m in _BIRTH.finditer(norm)]
         if not births:

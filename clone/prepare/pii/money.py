@@ -37,6 +37,10 @@ _EXPIRY_NAMED = re.compile(
     re.IGNORECASE,
 )
 _CVV_WORD = re.compile(r"(?<!\w)(?:cv[cv]2?|цвв|свв|cvn)(?!\w)", re.IGNORECASE)
+_TO_CVV = re.compile(  # what may stand between a card and its code
+    r"[\s,;/|()\-–.]*(?:(?:cv[cv]2?|сзади|ззаду|back|on the back|hinten|dietro|atrás|au dos|z tyłu|arkada|sau|code|код|цвв|свв|cvn|c[oó]d(?:igo)?|sec|и|and|y|et|e|и код)\.?[\s:=\-]*)*",
+    re.IGNORECASE,
+)
 _SHORT_PIN = re.compile(r"(?<!\d)(\d{3})(?!\d)")
 
 _IBAN_LENGTHS = {
@@ -99,7 +103,7 @@ class ChatCardRecognizer(ChatRecognizer):
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
         last_end = -1
-        for match in _CARD.finditer(norm):
+        for match in _CARD.finditer(norm) if view.n_digits >= 12 else ():
             if self._is_card(norm, match):
                 last_end = match.end()
                 yield Hit(match.start(), match.end(), Entity.CREDIT_CARD, 0.9, "card.number")
@@ -110,7 +114,7 @@ class ChatCardRecognizer(ChatRecognizer):
                 yield Hit(expiry.start(), expiry.end(), Entity.CARD_EXPIRY, 0.85, "card.expiry")
                 at = expiry.end()
             code = _SHORT_PIN.search(norm, at, at + 14)
-            if code:
+            if code and _TO_CVV.fullmatch(norm, at, code.start(1)):
                 yield Hit(code.start(1), code.end(1), Entity.PIN, 0.8, "card.cvv")
         if view.wake & (Wake.BANK | Wake.CJK | Wake.CODE):
             if last_end < 0 and _CVV_WORD.search(norm):
@@ -153,9 +157,11 @@ class ChatBankRecognizer(ChatRecognizer):
 
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
-        for match in _IBAN.finditer(norm):
+        if view.n_digits < 6:
+            return
+        for match in _IBAN.finditer(norm) if view.n_digits >= 8 else ():
             yield from self._iban(norm, match)
-        for match in _PLAIN_RU_ACCOUNT.finditer(norm):
+        for match in _PLAIN_RU_ACCOUNT.finditer(norm) if view.n_digits >= 20 else ():
             yield Hit(match.start(), match.end(), Entity.BANK_ACCOUNT, 0.85, "account.ru")
         if view.wake & (Wake.BANK | Wake.CJK | Wake.DOCUMENT):
             for match in _SORT_CODE.finditer(norm):

@@ -2182,6 +2182,7 @@ _CJK_SURNAMES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁
 _CJK_GIVEN = "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华玉兰红梅建国文辉宇浩然子轩涵梓欣怡雨佳俊豪思琪晓东海燕婷雪琳璐倩颖莹萍鹏飞鑫凯博晨阳睿哲志远天乐诗韵嘉慧美玲淑珍志强国庆春秋冬夏月星云峰波斌林森龙虎家豪振兴立德才福荣昌盛小大新一心如意安康宁瑞祥"
 _CJK_NAME = re.compile(
     rf"(?P<full>(?:[{_CJK_SURNAMES}]|欧阳|司马|上官|诸葛)[{_CJK_GIVEN}]{{1,2}})(?=$|[^\u4e00-\u9fff]|的|一|起|们|说|是|在|和|跟|给|把|去|来|让|叫|找|说|问|也|都|会|要|有|了|今|明|昨|你|我|他|她|老师|先生|女士|小姐|阿姨|叔叔|医生|同学|经理|电话|手机|生日|家|吗|吧|呢|啊|打|请|收|到|,|，)"
+    rf"|(?P<three>[王李张刘陈杨赵周吴徐孙胡朱郭罗梁宋郑谢韩唐冯董程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴钟汪姜范姚谭廖邹熊陆郝崔邱秦顾侯邵孟段钱汤尹黎贺赖龚][{_CJK_GIVEN}]{{2}})(?![路街市区县省镇大道店厂校院])"
     rf"|(?P<short>(?:小|老|阿)[{_CJK_SURNAMES}{_CJK_GIVEN}])(?=$|[^\u4e00-\u9fff]|的|说|在|和|跟|给|去|来|让|找|问|也|会|要|今|明|昨|你|我|他|她|吗|吧|呢|啊|打|请|电话|生日)"
     rf"|(?P<titled>[{_CJK_SURNAMES}][\u4e00-\u9fff]{{0,2}})(?=老师|先生|女士|小姐|阿姨|叔叔|医生|同学|经理|总(?![是共结的会])|师傅|大爷|大妈)"
     rf"|(?:叫|我是|找|姓名[:：]?|联系人[:：]?|收件人[:：]?|名字是)(?P<called>[{_CJK_SURNAMES}][\u4e00-\u9fff]{{1,2}})(?=$|[^\u4e00-\u9fff]|的|吗|吧|啊|呢|说|在)"
@@ -2278,6 +2279,13 @@ _AND = frozenset(
 )
 
 
+def _is_of_many(norm: str, start: int, end: int) -> bool:
+    """Return whether a name is part of one that everybody knows, or stands in a street's."""
+    if _STREET_BEFORE.search(norm[:start][-16:]):
+        return True
+    return any(m.start() <= start < m.end() for m in _FAMOUS.finditer(norm, max(0, start - 20), end + 20))
+
+
 class ChatNameRecognizer(ChatRecognizer):
     """People's names."""
 
@@ -2288,6 +2296,7 @@ class ChatNameRecognizer(ChatRecognizer):
         super().__init__()
         self._is_careful = is_careful
         self._known = known_forms(p for p in people if p.choice is not ContactChoice.ALLOW)
+        self._asked = self._known.keys() | lexicon().keys() if has_lists else self._known.keys()
         self._allowed = known_forms(p for p in people if p.choice is ContactChoice.ALLOW)
         self._has_lists = has_lists
 
@@ -2302,7 +2311,10 @@ class ChatNameRecognizer(ChatRecognizer):
         done = -9
         is_loud = norm.isupper()
         is_careful = self._is_careful and is_english_or_unknown(view)
+        asked = self._asked
         for i, word in enumerate(words):
+            if word not in asked and word.isascii():
+                continue
             key = word.replace("ё", "е") if "ё" in word else word
             person = self._known.get(key)
             form = names.get(key) if self._has_lists and person is None else None
@@ -2333,6 +2345,8 @@ class ChatNameRecognizer(ChatRecognizer):
                     rule = "name.contact"
             elif form is not None:
                 rule = self._rule(norm, start, end, key, form, is_capital, view, words, spans, i, is_careful)
+                if rule and _is_of_many(norm, start, end):
+                    rule = ""
             if not rule and form is not None and is_capital and i == done + 2 and words[i - 1] in _AND:
                 rule = "name.and"
             if rule:
@@ -2356,10 +2370,6 @@ class ChatNameRecognizer(ChatRecognizer):
         i: int,
         is_careful: bool,
     ) -> str:
-        if any(
-            m.start() <= start < m.end() for m in _FAMOUS.finditer(norm, max(0, start - 20), end + 20)
-        ) or _STREET_BEFORE.search(norm[:start][-16:]):
-            return ""
         if (
             (start and norm[start - 1] in "@#/_.-" and norm[start - 1 : start] != "-")
             or (end < len(norm) and norm[end] in "@_/")
@@ -2514,6 +2524,22 @@ class ChatNameRecognizer(ChatRecognizer):
                     last = nxt
                     continue
                 break
+            is_particle = (
+                not is_cyrillic
+                and word in _PARTICLES
+                and word not in ("y", "e", "i", "o")
+                and nxt + 1 < len(words)
+                and norm[spans[nxt + 1][0]].isupper()
+                and norm[spans[nxt][1] : spans[nxt + 1][0]] == " "
+                and norm[spans[i][0]].isupper()
+                and words[nxt + 1] not in _NOT_SURNAME
+            )
+            if is_particle:
+                last = nxt + 1
+                continue
+            if len(word) == 1 and is_capital and norm.startswith(".", spans[nxt][1]):
+                last = nxt  # "Светлана К."
+                break
             if word in stop or not word.isalpha():
                 break
             if is_cyrillic:
@@ -2528,17 +2554,6 @@ class ChatNameRecognizer(ChatRecognizer):
                 break
             if is_capital and word not in _FAMOUS_AFTER:
                 last = nxt
-                continue
-            if (
-                word in _PARTICLES
-                and nxt + 1 < len(words)
-                and norm[spans[nxt + 1][0]].isupper()
-                and norm[spans[nxt][1] : spans[nxt + 1][0]] == " "
-                and norm[spans[i][0]].isupper()
-                and words[nxt + 1] not in _NOT_SURNAME
-                and word not in ("y", "e", "i", "o")
-            ):
-                last = nxt + 1
                 continue
             if word in self._known:
                 last = nxt
@@ -3053,6 +3068,15 @@ def is_surname_form(word: str) -> bool:
     """Return whether pymorphy3's dictionary knows `word` (lower case) as a surname before anything else."""
     parses = _morphology().parse(word)
     return bool(parses) and "Surn" in parses[0].tag
+
+
+@lru_cache(maxsize=16384)
+def is_plain_word(word: str) -> bool:
+    """Return whether a Russian word is in the dictionary and never a name there."""
+    analyser = _morphology()
+    if not word.isalpha() or not analyser.word_is_known(word.lower()):
+        return False
+    return not any(tag in parse.tag for parse in analyser.parse(word.lower()) for tag in ("Name", "Surn", "Patr"))
 
 
 @lru_cache(maxsize=65536)

@@ -1,19 +1,25 @@
 """Names by a model that the person installed: a spaCy pipeline, or natasha for Russian. Nothing is downloaded here.
 
-Runs on every message that holds a letter in upper case, so it costs far more than the word lists; off by default.
+Runs on every message that holds a letter in upper case (natasha: and one in Cyrillic), so it costs far more than the
+word lists; off by default. natasha was made for news: in chats it masks many a word for a name (docs/performance.md).
+It brings DAWG-Python, which writes the same module as pymorphy3's DAWG2-Python; either serves pymorphy3, but to take
+natasha out again, reinstall DAWG2-Python after.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 from clone.errors import CloneError, MissingExtra
 from clone.prepare.pii.base import ChatRecognizer, Hit
+from clone.prepare.pii.names import is_plain_word
 from clone.prepare.pii.types import Entity, Ner, PiiSettings
 from clone.prepare.pii.view import View
 
 _EVERYTHING = -1
+_OPENS = re.compile(r"(?:^|[.!?…\n])\W*$")
 
 
 class ChatNerRecognizer(ChatRecognizer):
@@ -24,13 +30,17 @@ class ChatNerRecognizer(ChatRecognizer):
 
     def __init__(self, ner: Ner, model: str) -> None:
         super().__init__()
-        self._spans = _natasha() if ner is Ner.NATASHA else _spacy(model)
+        self._is_russian = ner is Ner.NATASHA
+        self._spans = _natasha() if self._is_russian else _spacy(model)
         self._rule = f"ner.{ner}"
 
     def scan(self, view: View) -> Iterator[Hit]:
-        if view.norm.islower():
+        norm = view.norm
+        if not any(map(str.isupper, norm)) or (self._is_russian and not view.has_cyrillic):
             return  # both models read names by their capitals
-        for start, end in self._spans(view.norm):
+        for start, end in self._spans(norm):
+            if self._is_russian and _OPENS.search(norm, 0, start) and is_plain_word(norm[start:end]):
+                continue  # natasha takes many a verb that opens a sentence for a name
             yield Hit(start, end, Entity.PERSON, 0.6, self._rule)
 
 

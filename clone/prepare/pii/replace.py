@@ -16,6 +16,7 @@ from clone.prepare.pii.names import NameForm, decline, describe, fold
 from clone.prepare.pii.types import ContactChoice, Entity, Finding, KnownPerson
 from clone.prepare.pii.words import name_lines
 
+_MEMORY = 20_000  # surrogates that are remembered
 _LANGUAGES = ("ru", "uk", "en", "es", "fr", "de", "pt", "it", "pl", "tr", "vi", "zh")
 _STREETS = {
     "cyrillic": (
@@ -119,6 +120,7 @@ class Replacer:
     def __init__(self, key: bytes, people: Sequence[KnownPerson] = (), forms: Mapping[str, str] | None = None) -> None:
         self._key = key
         self._forms = dict(forms or {})
+        self._drawn: dict[tuple[Entity, str], str] = {}
         self._people: dict[str, tuple[str, ...]] = {}
         self._genders: dict[str, str] = {}
         self._with_first_name: set[str] = set()
@@ -180,6 +182,14 @@ class Replacer:
 
     def surrogate(self, entity: Entity, value: str) -> str:
         """Return what stands for one value."""
+        known = self._drawn.get((entity, value))  # names come again and again
+        if known is None:
+            if len(self._drawn) >= _MEMORY:
+                self._drawn.clear()
+            known = self._drawn[entity, value] = self._draw(entity, value)
+        return known
+
+    def _draw(self, entity: Entity, value: str) -> str:
         if entity is Entity.PERSON:
             return self._person(value)
         if entity is Entity.PHONE_NUMBER:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -36,7 +37,7 @@ from clone.prepare.pii.secrets import (
     asks_for,
 )
 from clone.prepare.pii.types import ContactChoice, Entity, Finding, KnownPerson, Names, Ner, PiiSettings, Scrubbed
-from clone.prepare.pii.view import LANGUAGE, WORD, ChatNlpEngine, View, lower
+from clone.prepare.pii.view import LANGUAGE, WORD, ChatNlpEngine, View, Wakes, lower
 from clone.prepare.pii.words import TRIGGERS, Wake
 
 _LITERAL_ENTITIES = frozenset(
@@ -91,25 +92,35 @@ def _is_telling(value: str, entity: Entity) -> bool:
     return len(value) >= 6
 
 
+def _all_words(text: str) -> list[str]:
+    """Return the words of `text`, of all letters that a pattern takes for the same without regard to case one."""
+    return WORD.findall(text.lower() if text.isascii() else lower(text).translate(_SAME_LETTERS))
+
+
+_SAME_LETTERS = str.maketrans("ёıİſ", "еiis")
+
+
 class LiteralIndex:
     """Looks values up in messages. Built once from all chats' `Literals`."""
 
     def __init__(self, literals: Literals) -> None:
-        self._by_word: dict[str, list[tuple[re.Pattern[str], Entity]]] = {}
-        for value, entity in literals.by_value.items():
-            words = WORD.findall(value.replace("ё", "е"))
+        words_of = {value: frozenset(_all_words(value)) for value in literals.by_value}
+        n_values = Counter(word for words in words_of.values() for word in words)
+        self._by_word: dict[str, list[tuple[frozenset[str], re.Pattern[str], Entity]]] = {}
+        for value, words in words_of.items():
             if words:
+                # under the word that fewest values share: hundreds of addresses may end in one company's name
+                key = min(words, key=lambda word: (n_values[word], -len(word), word))
                 pattern = re.compile(rf"(?<!\w){re.escape(value)}(?!\w)", re.IGNORECASE)
-                self._by_word.setdefault(max(words, key=len), []).append((pattern, entity))
+                self._by_word.setdefault(key, []).append((words, pattern, literals.by_value[value]))
 
     def find(self, text: str) -> Iterator[Finding]:
-        words = WORD.findall(lower(text).replace("ё", "е"))
-        if self._by_word.keys().isdisjoint(words):
-            return
-        for word in set(words):
-            for pattern, entity in self._by_word.get(word, ()):
-                for match in pattern.finditer(text):
-                    yield Finding(match.start(), match.end(), entity, 0.9, "literal")
+        words = set(_all_words(text))
+        for word in words & self._by_word.keys():
+            for needed, pattern, entity in self._by_word[word]:
+                if needed <= words:
+                    for match in pattern.finditer(text):
+                        yield Finding(match.start(), match.end(), entity, 0.9, "literal")
 
 
 class Scrubber:
@@ -158,19 +169,19 @@ class Scrubber:
             ),
         ]
         forms = known_forms(p for p in self._people if p.choice is not ContactChoice.ALLOW)
-        self._triggers = dict(TRIGGERS)
+        triggers = dict(TRIGGERS)
         known = forms if settings.names is Names.CONTACTS else (*lexicon(), *surnames(), *patronymics(), *forms)
         for name in known:
-            self._triggers[name] = self._triggers.get(name, 0) | Wake.NAME
+            triggers[name] = triggers.get(name, 0) | Wake.NAME
+        self._wakes = Wakes(triggers)
         if settings.ner is not Ner.NONE:
             self.recognizers.append(ChatNerRecognizer(settings.ner, settings.ner_model))
         self.registry = RecognizerRegistry(recognizers=list(self.recognizers), supported_languages=[LANGUAGE])
         self.analyzer = AnalyzerEngine(
-            registry=self.registry, nlp_engine=ChatNlpEngine(self._triggers), supported_languages=[LANGUAGE]
+            registry=self.registry, nlp_engine=ChatNlpEngine(self._wakes), supported_languages=[LANGUAGE]
         )
         self._entities = [str(e) for e in Entity if e not in settings.ignore]
-        self._plan = [(r.wake, r) for r in self.recognizers]
-        self._always = [(mask, r) for mask, r in self._plan if mask < 0]
+        self._woken: dict[int, list[ChatRecognizer]] = {}  # by what is awake, filled as it is met
         self.replacer = Replacer(self._key, self._people, forms)
         self._allow = frozenset(lower(a) for a in settings.allow)
         self._allow_handles = frozenset(
@@ -213,12 +224,14 @@ class Scrubber:
             raise ValueError("message too long")
         if not text.isascii():
             text.encode()  # lone surrogates raise here
-        view = View(text, self._triggers, lang)
+        view = View(text, self._wakes, lang)
         wake = view.wake
         raw: list[Finding] = []
-        for mask, recognizer in self._plan if wake else self._always:
-            if wake & mask or mask < 0:
-                raw.extend(map(_as_finding, recognizer.analyze(text, self._entities, view)))
+        woken = self._woken.get(wake)
+        if woken is None:
+            woken = self._woken[wake] = [r for r in self.recognizers if wake & r.wake or r.wake < 0]
+        for recognizer in woken:
+            raw.extend(map(_as_finding, recognizer.analyze(text, self._entities, view)))
         for pattern, entity in ((self._deny, Entity.DENIED), (self._usernames, Entity.USERNAME)):
             if pattern is not None:
                 raw.extend(Finding(m.start(), m.end(), entity, 1.0, "list") for m in pattern.finditer(text))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
 from clone.prepare.pii.types import Entity, Finding
@@ -20,10 +20,10 @@ _B, _E = r"(?<![^\W_])(?:", r")(?![^\W_])"
 
 PASSWORD_KEYWORD = re.compile(
     _B
-    + r"парол[ьъяюеиі]\w{0,5}|порол[ьяюе]|parol(?:i|ya|em|e|yu)?|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|(?:кодов|контрольн|секретн|ключев|таємн)\w+ (?:слов\w+|фраз\w+)|ключ\w? (?:от )?(?:сети|мережі)"
+    + r"парол(?:[ьъяюеиі]\w{0,5})?|порол[ьяюе]|parol(?:i|ya|em|e|yu)?|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|(?:кодов|контрольн|секретн|ключев|таємн)\w+ (?:слов\w+|фраз\w+)|ключ\w? (?:от )?(?:сети|мережі)"
     r"|passwords?|passw0rd|passwrd|pasword|passcode|passphrase|passkey|pass|pwd?|psw|passwd?|pswd|paswword|creds|credentials|(?:secret|memorable|safe) words?|(?:network|encryption|security) key|decrypt(?: it)? with"
     r"|contrase[nñ]as?|contrs?e?[nñ]a|contra|claves?|frases? secretas?|palabras? (?:clave|secreta)|mot de passe|mots de passe|mdp|motdepasse|mot secret|phrase secr[eè]te|cl[eé]f? r[eé]seau"
-    r"|(?:(?:master|haupt|admin|wlan|wifi|router|einmal|standard|start|benutzer|system|netzwerk|login|e?mail|handy|windows|pc|konto|g[aä]ste?|app|neue[sr]?|alte[sr]?|zip|archiv)-?)?(?:passw[oö]r[td]e?[rsn]?|kennw[oö]rt(?:er)?)|(?:zugangs|losungs|geheim|code)wort|zugangscode|pw|(?:zugangs|log-?in|anmelde)daten|(?:netzwerk|wlan-?)schl[üu]ssel|bildschirmsperre|entsperrcode"
+    r"|(?:(?:netflix|spotify|disney|amazon|google|apple|instagram|facebook|insta|paypal|steam|haus|firmen|büro|schul|master|haupt|admin|wlan|wifi|router|einmal|standard|start|benutzer|system|netzwerk|login|e?mail|handy|windows|pc|konto|g[aä]ste?|app|neue[sr]?|alte[sr]?|zip|archiv)-?)?(?:passw[oö]r[td]e?[rsn]?|kennw[oö]rt(?:er)?)|(?:zugangs|losungs|geheim|code)wort|zugangscode|pw|(?:zugangs|log-?in|anmelde)daten|(?:netzwerk|wlan-?)schl[üu]ssel|bildschirmsperre|entsperrcode"
     r"|senhas?|palavra[- ](?:passe|secreta)|chave (?:da rede|do wi-?fi)|chiave (?:di accesso|di rete|del wi-?fi)|parola(?: d'ordine| segreta| chiave|m|n[ıi]z|s[ıi])?|[sş]ifre\w{0,7}|gizli kelime|ağ anahtarı"
     r"|has[łl](?:o|a|em|e|u)|hasełk\w+|hasełem|klucz sieci|tajne słowo|mật khẩu|mat khau|matkhau|mk|mkhau|pas|pass(?:word)? là|гасло"
     + _E
@@ -520,7 +520,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
         norm = view.norm
         keywords = [
             k
-            for k in PASSWORD_KEYWORD.finditer(norm)
+            for k in view.matches(PASSWORD_KEYWORD)
             if not norm.startswith("[", k.start() - 1)
             and not _TAG.match(norm, k.end())  # scrubbed before
             and not (k[0].lower() == "pass" and _TO_PASS.search(norm, max(0, k.start() - 12), k.start()))
@@ -531,6 +531,8 @@ class ChatPasswordRecognizer(ChatRecognizer):
             hit = self._after(norm, keyword, stop)
             if hit is None:
                 hit = self._before(norm, keywords[i - 1].end() if i else 0, keyword)
+            if hit is None and not _WEAK_PASSWORD.fullmatch(keyword[0]):
+                hit = self._foreign(norm, keywords[i - 1].end() if i else 0, keyword, stop)
             if hit is not None:
                 found = True
                 yield hit
@@ -544,8 +546,25 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     token, start = _clean(pair[1], pair.start(1))
                     yield Hit(start, start + len(token), Entity.PASSWORD, 0.7, "password.pair")
         if not found:
+            key = _NETWORK_KEY.search(norm)
+            if key and any(map(str.isdigit, key[1])):
+                found = True
+                yield Hit(key.start(1), key.end(1), Entity.PASSWORD, 0.7, "password.network-key")
+        if not found and keywords:
+            for pattern in (_ANNOUNCED_AFTER, _CASED):
+                plain = pattern.search(norm)
+                if plain and self._is_chosen(plain[1]):
+                    found = True
+                    yield Hit(plain.start(1), plain.end(1), Entity.PASSWORD, 0.6, "password.plain")
+                    break
+        if not found:
             network = _NETWORK_KEYWORD.search(norm)
-            if network:
+            if network or keywords:
+                first = _FIRST_LINE.match(norm)
+                if first and likeness(first[1]) == 3 and not is_code(first[1]):
+                    found = True
+                    yield Hit(first.start(1), first.end(1), Entity.PASSWORD, 0.6, "password.first-line")
+            if network and not found:
                 hit = self._after(norm, network, len(norm), is_network=True)
                 if hit is not None:
                     found = True
@@ -565,6 +584,8 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     yield Hit(match.start(2), match.end(2), Entity.PASSWORD, 0.7, "password.pair")
         if not found:
             for match in _TOKEN.finditer(norm):
+                if len(match[0]) < 7 or match[0].isalpha():
+                    continue
                 token, start = _clean(match[0], match.start())
                 if not (7 <= len(token) <= 24 and _SHAPED.fullmatch(token) and likeness(token) == 3):
                     continue
@@ -578,6 +599,10 @@ class ChatPasswordRecognizer(ChatRecognizer):
         has_delimiter = delimiter is not None and bool(delimiter[0].strip(" \n"))
         is_colon = delimiter is not None and any(c in delimiter[0] for c in ':=→>："«`')
         at = delimiter.end() if delimiter else keyword.end()
+        if _SECRET_WORD.match(keyword[0]):
+            word = _WORD_LAST.match(norm, keyword.end(), stop)
+            if word and word[1].lower() not in _NOT_A_VALUE:
+                return Hit(word.start(1), word.end(1), Entity.PASSWORD, 0.7, "password.secret-word")
         if keyword[0].lower() == "passphrase":
             words = _WORDS.match(norm, at)
             if words:
@@ -644,9 +669,40 @@ class ChatPasswordRecognizer(ChatRecognizer):
             if value and (best is None or value > best[0]):
                 best = (value, token, start)
         if best is None or (is_weak and best[0] < 1):
+            told = _TOLD_LAST.match(norm, keyword.end(), stop)
+            if told and stop == len(norm) and self._is_told(told, is_weak=is_weak and not is_network):
+                return Hit(told.start(2), told.end(2), Entity.PASSWORD, 0.6, "password.told")
             return None
         value, token, start = best
         return Hit(start, start + len(token), Entity.PASSWORD, min(0.95, 0.5 + value * 0.15), "password.keyword")
+
+    def _foreign(self, norm: str, floor: int, keyword: re.Match[str], stop: int) -> Hit | None:
+        """Return the Latin word beside the keyword of a message in another script: no service, no device."""
+        if not _OTHER_SCRIPT.search(norm):
+            return None
+        after = [(m[0], m.start()) for m in _LATIN_WORD.finditer(norm, keyword.end(), min(stop, keyword.end() + 40))]
+        before = [
+            (m[0], m.start()) for m in _LATIN_WORD.finditer(norm, max(floor, keyword.start() - 30), keyword.start())
+        ]
+        for word, start in (*after, *reversed(before)):
+            if self._is_chosen(word):
+                return Hit(start, start + len(word), Entity.PASSWORD, 0.6, "password.foreign")
+        return None
+
+    @staticmethod
+    def _is_chosen(word: str) -> bool:
+        low = word.lower()
+        return not (
+            low in _NOT_A_VALUE or low in _FILLER or low in _PLAIN_ANSWERS or low in _PRODUCTS or _TALK.match(low)
+        )
+
+    @staticmethod
+    def _is_told(told: re.Match[str], *, is_weak: bool) -> bool:
+        """Return whether the one word after a colon or a question mark is the value, not talk about it."""
+        low = told[2].lower()
+        if low in _NOT_A_VALUE or low in _FILLER or low in _PLAIN_ANSWERS or _TALK.match(low):
+            return False
+        return len(low) >= (6 if told[1] == ":" else 9) and not is_weak
 
     def _before(self, norm: str, floor: int, keyword: re.Match[str]) -> Hit | None:
         """`Rexy2015 is the password`."""
@@ -691,6 +747,107 @@ _TO_PASS = re.compile(  # to pass something on
 _QUOTED = re.compile(r"[\s:=\-–—]{0,4}(?:(?:is|это|es|est|ist|é|è|to|là)\s)?[\"«“]([^\"»”\n]{3,60})[\"»”]")
 _WORDS = re.compile(r"[\s:=\-–\"'«]*((?:[a-z]{3,12}[ \-]){2,6}[a-z]{3,12})[\"'»]?(?=\s*(?:$|[\n.,;!]))")
 _PAIR_ALONE = re.compile(r"(?<!\S)([\w.@\-]{3,40})\s*[/|]\s*(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)([^\s/|]{6,32})(?!\S)")
+_SECRET_WORD = re.compile(r"(?:кодов|контрольн|секретн|таємн)\w+", re.IGNORECASE)
+_WORD_LAST = re.compile(r"(?: (?:в|для|у|від|от) [^\W\d_]+)?\s*[:\-–—«\"]?\s*([^\W\d_]{6,24})[»\"]?\s*$")
+_NETWORK_KEY = re.compile(
+    r"(?<!\w)(?:(?:wlan|wifi|wpa2?|netzwerk)-?\s?(?:schl[üu]ssel|key|kl[iu]cz|kod)|network key|ключ (?:сети|мережі|wifi|wi-fi|вай-?фая)|cl[ée]f? (?:wi-?fi|r[ée]seau)|klucz sieci|chiave (?:wi-?fi|di rete)|clave wpa)[\s:=\-–]{1,4}([A-Za-z0-9\-]{8,63})(?!\w)",
+    re.IGNORECASE,
+)
+_OTHER_SCRIPT = re.compile(r"[\u0400-\u052f\u3400-\u9fff]")
+_LATIN_WORD = re.compile(r"(?<![\w@./:+\-])[A-Za-z]{6,24}(?![\w@/+\-]|\.\w)")
+_ANNOUNCED_AFTER = re.compile(  # "the word alone" and, in the next line, "that's the password"
+    r"^\s*([a-z]{6,24})\s*\n\W*(?:that'?s|this is|its|it's|das is|это|вот|це|ось|es[ao]? es|c['’]est|è|é|to|bu|là|là là|是)\b"
+)
+_CASED = re.compile(r"(?<!\w)([a-z]{6,24})[,.]? (?:all|in) (?:lower ?case|caps|small)", re.IGNORECASE)
+_PRODUCTS = frozenset(
+    [
+        "google",
+        "netflix",
+        "instagram",
+        "telegram",
+        "windows",
+        "android",
+        "iphone",
+        "samsung",
+        "xiaomi",
+        "huawei",
+        "macbook",
+        "spotify",
+        "youtube",
+        "discord",
+        "yandex",
+        "whatsapp",
+        "github",
+        "gitlab",
+        "router",
+        "keepass",
+        "keepassxc",
+        "bitwarden",
+        "lastpass",
+        "chrome",
+        "firefox",
+        "safari",
+        "ubuntu",
+        "server",
+        "aliexpress",
+        "amazon",
+        "paypal",
+        "twitch",
+        "twitter",
+        "tiktok",
+        "facebook",
+        "notebook",
+        "laptop",
+        "office",
+        "outlook",
+        "default",
+        "wordpress",
+        "teamviewer",
+        "anydesk",
+        "microsoft",
+        "playstation",
+        "nintendo",
+        "sberbank",
+        "tinkoff",
+        "wildberries",
+        "airbnb",
+        "booking",
+        "linkedin",
+        "pinterest",
+        "snapchat",
+        "dropbox",
+        "icloud",
+        "hotmail",
+        "rambler",
+        "protonmail",
+        "gosuslugi",
+        "mysql",
+        "postgres",
+        "postgresql",
+        "docker",
+        "jenkins",
+        "grafana",
+        "remote",
+        "desktop",
+        "login",
+        "signin",
+        "username",
+        "account",
+        "security",
+        "network",
+        "private",
+        "public",
+        "backup",
+        "restore",
+        "update",
+        "upgrade",
+    ]
+)
+_FIRST_LINE = re.compile(r"\s*([^\s«»“”<>]{6,24})\s*\n")
+_TOLD_LAST = re.compile(r"[^\n:?]{0,28}([:?])[ \n]+([a-z]{6,24})\s*$")
+_TALK = re.compile(
+    r"zapomn|dimentic|verges|forg|oubli|olvid|esquec|unut|cambi|chang|expir|requir|not|never|nothing|what"
+)
 _NEW_LINE = re.compile(r"\n\W*(?:it'?s|its|это|es|c'est|é|ist|to|là|è|це)?\W*$", re.IGNORECASE)
 _TAG = re.compile(r"[\s:=\-]*\[[A-Z_]{3,}\]")
 _PAIR = re.compile(r"\s*[/|:]\s*([^\s«»“”<>]+)")
@@ -723,7 +880,7 @@ def _is_counted(norm: str, end: int) -> bool:
 
 _CODE_KEYWORD = re.compile(
     _B
-    + r"(?:пин|pin|пін)(?:i|im|in|imi|ini|ы|а|ом)?[- ]?(?:код\w{0,2}|codes?)?|код\w{0,3}|code|codes|codice|codici|c[oó]digos?|kod\w{0,3}|mã(?: xác (?:nhận|minh|thực))?|ma xac nhan|otp|tan|puk|2fa|tfa|mfa|cv[cv]2?|цвв|свв|cvv/cvc"
+    + r"(?:пин|pin|пін)(?:i|im|in|imi|ini|ы|а|ом)?[- ]?(?:код\w{0,2}|codes?)?|код\w{0,3}|code|codes|codice|codici|c[oó]digos?|kod\w{0,5}|mã(?: xác (?:nhận|minh|thực))?|ma xac nhan|otp|tan|puk|2fa|tfa|mfa|cv[cv]2?|цвв|свв|cvv/cvc"
     r"|домофон\w*|сигнал(?:изаци\w+|к\w+)|сейф\w*|alarm\w*|alarme|digicode|verification|geheimzahl|zahlencode|t[üu]rcode|clave|(?:best[äa]tigungs|t[üu]r|zugangs|sicherheits|haus|alarm|tor|garagen|einmal|freischalt|entsperr|verifizierungs|authentifizierungs)-?(?:code|kode|pin|tan)|keypad|safe combo|lockbox|szyfr|passcode|şifre\w*|sifre\w*|onay kodu"
     r"|one[- ]time|одноразов\w+|смс-?к\w*|смск\w+|три цифры(?: сзади)?|комбинац\w+|combination|combo|combinaci[oó]n|combinaison|combina[cç][aã]o|combinazione|kombinac?(?:ja|tion)|[sş]ifre\w*|blik"
     r"|(?:haust[üu]r|eingangs?|keller|b[üu]ro|garten|hof|tresor|sperr|handy|bildschirm|karten|anmelde|login|aktivierungs|authentifizierungs|authentisierungs|schloss|koffer|spind|schlie(?:ß|ss)fach|briefkasten|tiefgaragen|fahrrad|t[üu]r[öo]ffner|zahlen|geheim|pr[üu]f|sms|ger[äa]te|app|wiederherstellungs|pincode|smart)-?(?:code|kode|pin)|pincode|(?:sms|push|m|i|chip|photo)-?tan|(?:handy|sim|karten|ec|giro\w*|kredit\w*|bank)-?pin|zahlenschloss|(?:fahrrad)?schloss|schl[üu]ssel(?:box|tresor)"
@@ -769,7 +926,7 @@ class ChatCodeRecognizer(ChatRecognizer):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.9, "pin.cvv")
         if not view.wake & (Wake.CODE | Wake.PASSWORD):
             return
-        for keyword in _CODE_KEYWORD.finditer(norm):
+        for keyword in view.matches(_CODE_KEYWORD):
             around = norm[max(0, keyword.start() - 14) : keyword.end() + 18]
             if _NOT_A_CODE.search(around):
                 continue
@@ -787,6 +944,13 @@ class ChatCodeRecognizer(ChatRecognizer):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.combination")
         for lock in _LOCK.finditer(norm):
             yield Hit(lock.start(1), lock.end(1), Entity.PIN, 0.7, "code.lock")
+        for match in _SENT_ME.finditer(norm):
+            if not _is_counted(norm, match.end()) and not _NOT_A_CODE.search(norm):
+                yield Hit(*match.span(match.lastindex or 1), Entity.OTP, 0.6, "otp.sent")
+        for match in _HASHED.finditer(norm):
+            yield Hit(match.start(), match.end(), Entity.PIN, 0.7, "code.hash")
+        for match in _ENTRANCE.finditer(norm):
+            yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.entrance")
         for match in _SENT_CODE.finditer(norm):
             yield Hit(match.start(), match.end(), Entity.OTP, 0.8, "otp.shape")
         for gate in _GATE.finditer(norm):
@@ -803,6 +967,8 @@ class ChatCodeRecognizer(ChatRecognizer):
             digits = sum(c.isdigit() for c in match[0])
             value_start, value_end = match.span()
             raw = match[0]
+            if raw[:2] == "0x" or _NUMBERED.search(norm, max(0, value_start - 10), value_start):
+                continue
             if re.fullmatch(r"[A-Z]{3,}\d{1,3}", raw):
                 continue  # SUMMER20 is a voucher
             if not 3 <= digits <= 9 and not (digits == 2 and len(raw) > 4):
@@ -826,7 +992,7 @@ class ChatCodeRecognizer(ChatRecognizer):
     def _value_before(self, norm: str, stop: int) -> tuple[int, int] | None:
         last = None
         for match in re.finditer(
-            r"(?<![\w.,:/+\-])(?:\d{4,8}|\d{3}[ -]\d{3})(?=[\s,.\-–—:;!?()]{1,4}(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)",
+            r"(?<![\w.,:/+\-])(?:\d{4,8}|\d{3}[ -]\d{3})(?=[\s,.\-–—:;!?()]{1,4}(?:(?:is|es|est|ist|é|è|to|là|это|є|是|为|jest) ?(?:[^\W\d_]+ ){0,3}$|onay $|doğrulama $|giriş $|güvenlik $|短信|)(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)",
             norm[max(0, stop - 30) : stop],
         ):
             last = match
@@ -836,6 +1002,7 @@ class ChatCodeRecognizer(ChatRecognizer):
         return base + last.start(), base + last.end()
 
 
+_NUMBERED = re.compile(r"(?:\bbug|\bissues?|\bpr|\bpull|\brfc|\bticket|\bciting|\bport|\\) ?#?$", re.IGNORECASE)
 _PRICED = re.compile(
     r"(?:стоит|стоил\w?|цен\w+|купил\w? за|за|costs?|worth|for only|price|kostet|cuesta|coûte|custa|costa|kosztuje) $",
     re.IGNORECASE,
@@ -846,7 +1013,7 @@ _GATE = re.compile(
     re.IGNORECASE,
 )
 _TO_LOG_IN = re.compile(
-    r"(?<![\w.,:/+\-])(\d{4,8})(?= is your)|(?<![\w.,:/+\-])(\d{4,8})(?= (?:to|for|um|para|per|pour|чтобы|для) (?:log|sign|verify|confirm|connect|iniciar|entrar|accedere|вход|войти|подтв|enter|access))"
+    r"(?<![\w.,:/+\-])(\d{4,8})(?= (?:is your|ist (?:dein|ihr)|es (?:tu|su)|est (?:votre|ton)|è il (?:tuo|suo)|é (?:o )?seu|to twój|là mã|onay)(?!\w))|(?<![\w.,:/+\-])(\d{4,8})(?= (?:to|for|um|para|per|pour|чтобы|для) (?:log|sign|verify|confirm|connect|iniciar|entrar|accedere|вход|войти|подтв|enter|access))"
 )
 _COMBINATION = re.compile(
     r"(?<![^\W_])(?:(?:lock|safe|bike|locker|suitcase)\b[^\d\n]{0,24}|(?:atm|bankomat|банкомат)\s*[:=]\s*)(\d(?:-\d){2,5}|\d\d-\d\d-\d\d|(?<=[:=] )\d{4,6})(?![\w\-])",
@@ -854,10 +1021,20 @@ _COMBINATION = re.compile(
 )
 _LOCK = re.compile(  # what takes a code, with nothing but the code after it
     r"(?<![^\W_])(?:(?:front |back |garage |side )?door|gate|garage|lock(?:er|box)?|(?:bike|combination) lock|phone(?: unlock)?|buzzer|safe|alarm|entrance"
-    r"|tresor|safe|schlie(?:ß|ss)fach|alarm(?:anlage)?|haustür|garage|tor|coffre|cadenas|interphone|portail|portillon|alarme|cofre|interfone|cadeado|fechadura|port[aã]o|celular"
+    r"|(?:keller|fahrrad|zahlen|vorh[äa]nge|b[üu]gel|koffer|garten)-?schloss|tresor|safe|schlie(?:ß|ss)fach|alarm(?:anlage)?|(?:haus|keller|hof|garten|einfahrts?|garagen|wohnungs|hinter)-?(?:t[üu]r|tor)|garage|tor|coffre|cadenas|interphone|portail|portillon|alarme|cofre|interfone|cadeado|fechadura|port[aã]o|celular"
     r"|cancello|cassaforte|lucchetto|citofono|allarme|portone|brama|bramka|domofon|furtka|sejf|k[łl]ódka|klatka|portal|port[oó]n|caja fuerte|candado|alarma|garaje"
     r"|asma kilit|kilit|kapı(?:sı)?|kasa|két|cổng|cửa|điện thoại|шлагбаум|калитк\w|хвіртк\w|ворота|сейф|сигнал[иі]зац[иі]я|чемодан|валіза|замок|кладовка)(?![^\W_])"
-    r"[ :=\-–]{1,3}(?!20[12]\d(?!\d))([*#]?\d{4,6}[*#]?)(?=\s*(?:$|[\n,;.!?)]))",
+    r"[ :=\-–]{1,3}(?!20[12]\d(?!\d))([*#]?\d{4,6}[*#]?|\d\d(?:-\d\d){2}|\d(?:-\d){3,5})(?=\s*(?:$|[\n,;.!?)]))",
+    re.IGNORECASE,
+)
+_HASHED = re.compile(r"(?<![\w#*.,/])[*#]?\d{4,8}#(?![\w#])")  # typed on a keypad
+_ENTRANCE = re.compile(
+    r"(?<![^\W_])(?:immeuble|entr[ée]e|porte|hall|portail|portone|cancello|puerta|portal|port[aã]o|building|entrance|haust[üu]r|tür|brama|drzwi|kapı|подъезд\w*|під'їзд\w*|домофон\w*|калитк\w*|хвіртк\w*)(?![^\W_])"
+    r"[^\d\n]{0,16}?(?<!\w)(\d{2,4}[A-ZА-ЯІЇЄ]\d{1,4}|[A-ZА-Я]\d{4}|\d{4}[A-ZА-ЯІЇЄ])(?!\w)"
+)
+_SENT_ME = re.compile(
+    r"(?<!\w)(?:(?:sent|texted|emailed|messaged|gave) me (?:a |the |this )?|(?:6|six|sechs|seis|sei|sześć|шесть|шість|altı)[ \-](?:ziffern|digits?|d[ií]gitos|chiffres|cifre|cyfr|цифр|haneli)\W{1,3})(\d{6}|\d{3}[ \-]\d{3})(?![\w.,:/\-])"
+    r"|(?<![\w.,:/+\-])(\d{6}|\d{3}[ \-]\d{3})(?= (?:per|por|par|via|by|по|через|aus der|from the|w) (?:sms|смс|text|whatsapp)(?!\w))",
     re.IGNORECASE,
 )
 _SENT_CODE = re.compile(r"(?<![\w\-])G-\d{6}(?![\w\-])")  # Google's
@@ -894,9 +1071,20 @@ _KEYS: tuple[tuple[str, Entity, str], ...] = (
     ),
     ("telegram", Entity.API_KEY, r"(?<![\w:])\d{7,11}:[A-Za-z0-9_-]{30,40}(?!\w)"),
     ("discord", Entity.API_KEY, r"(?<!\w)[A-Za-z0-9_-]{20,30}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{25,40}(?!\w)"),
-    ("bearer", Entity.API_KEY, r"(?i:(?<=bearer )|(?<=authorization: )|(?<=basic ))[\w.\-+/=]{16,}"),
+    ("bearer", Entity.API_KEY, r"(?<= )(?i:(?<=bearer )|(?<=authorization: )|(?<=basic ))[\w.\-+/=]{16,}"),
 )
-_KEY = re.compile("|".join(f"(?P<{name}>{pattern})" for name, _, pattern in _KEYS))
+
+
+def _key_pattern() -> re.Pattern[str]:
+    """Return all of `_KEYS` in their order, those that begin a word behind one look at what stands before."""
+    out: list[str] = []
+    for is_word, keys in groupby(_KEYS, key=lambda key: key[2].startswith((r"(?<!\w)", r"(?<![\w"))):
+        part = "|".join(f"(?P<{name}>{pattern})" for name, _, pattern in keys)
+        out.append(rf"(?<!\w)(?:{part})" if is_word else part)
+    return re.compile("|".join(out))
+
+
+_KEY = _key_pattern()
 _KEY_ENTITY = {name: entity for name, entity, _ in _KEYS}
 _KEYWORD_KEY = re.compile(
     r"(?:api|апи|secret|token|токен\w*|access|auth|private|приватн\w+|секрет\w*|license|лиценз\w+|clé|clave|llave|chave|chiave|klucz|anahtar\w*|密钥|schlüssel|khóa|ключ\w*|key|jeton)"
@@ -999,6 +1187,10 @@ _INVITE = re.compile(
     r"(?:t\.me/(?:joinchat/|\+)|telegram\.me/(?:joinchat/|\+)|discord(?:app)?\.(?:gg|com/invite)/|chat\.whatsapp\.com/|/(?:invite|invites|invitation|join|joinchat|reset|magic|confirm|verify|activate|share|s|unsubscribe|password-reset|reset-password|set-password|login|einladung|shared)/|zoom\.us/j/[^\s?]+\?pwd=|vk\.me/join/|viber\.com/|signal\.group/|line\.me/ti/g/|teams\.microsoft\.com/l/meetup-join|webhooks/|hooks\.slack\.com/services/)[\w\-+=%/.#]{5,}",
     re.IGNORECASE,
 )
+_FILE = re.compile(
+    r"\.(?:cpp|cc|c|h|hpp|js|jsm|json|ts|tsx|py|rs|go|zig|java|kt|xul|xml|idl|mm|md|txt|html?|css|apk|exe|tar|gz|zip|png|jpe?g|gif|svg|pdf)$",
+    re.IGNORECASE,
+)
 _ALWAYS_INVITE = re.compile(r"joinchat|/\+|discord|whatsapp|signal|hook|pwd=|vk\.me", re.IGNORECASE)
 _PLAIN_SLUG = re.compile(r"[a-z]+(?:[-_][a-z]+)*|\d+", re.IGNORECASE)
 
@@ -1042,8 +1234,10 @@ class ChatSecretUrlRecognizer(ChatRecognizer):
             is_drawn = len(slug) >= 6 and not _PLAIN_SLUG.fullmatch(slug) and re.search(r"\d|[a-z][A-Z]", slug)
             if is_drawn or _ALWAYS_INVITE.search(invite[0]):
                 return "url.invite"
-        path = url.split("?", 1)[0]
+        path = url.split("?", 1)[0].split("#", 1)[0]
         for part in path.split("/")[3:]:
+            if "%20" in part or _FILE.search(part):
+                continue
             if len(part) >= 20 and looks_random(part):
                 return "url.random"
             if len(part) >= 32 and re.fullmatch(r"[0-9a-f-]+", part) and "-" not in part:
@@ -1059,12 +1253,10 @@ ASKS_PASSWORD, ASKS_CODE = 1, 2
 def asks_for(view: View, found: set[Entity]) -> int:
     """Return what a message speaks of without giving it: ASKS_PASSWORD, ASKS_CODE, both or 0."""
     asks = 0
-    if Entity.PASSWORD not in found and (PASSWORD_KEYWORD.search(view.norm) or _NETWORK_KEYWORD.search(view.norm)):
+    if Entity.PASSWORD not in found and (view.matches(PASSWORD_KEYWORD) or _NETWORK_KEYWORD.search(view.norm)):
         asks |= ASKS_PASSWORD
-    if not found & {Entity.PIN, Entity.OTP}:
-        keyword = _CODE_KEYWORD.search(view.norm)
-        if keyword and not _NOT_A_CODE.search(view.norm):
-            asks |= ASKS_CODE
+    if not found & {Entity.PIN, Entity.OTP} and view.matches(_CODE_KEYWORD) and not _NOT_A_CODE.search(view.norm):
+        asks |= ASKS_CODE
     return asks
 
 

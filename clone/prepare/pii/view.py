@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from typing import Any
 
 from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
@@ -73,8 +74,11 @@ WORD = re.compile(r"\w+")
 _DIGITS = re.compile(r"\d[^\w\n]{0,3}\d[^\w\n]{0,3}\d")
 _DIGIT = re.compile(r"\d")
 _LONG = re.compile(r"[A-Za-z0-9_\-+/=]{20}")
+# "Lindenweg 7", looked for from the space before the number: there are fewer of those than of letters
+_STREET_ENDS = r"str|str\.|strasse|straße|weg|platz|gasse|allee|damm|ufer|ring|markt|hof|graben|berg|steig|chaussee"
 _GERMAN_STREET = re.compile(
-    r"(?:str\.?|stra(?:ss|ß)e|weg|platz|gasse|allee|damm|ufer|ring|markt|hof|graben|berg|steig|chaussee) \d|(?<!\w)(?:[cp]/|[crv]\.|cl) ?\w|\d\w?, ?\d{4,5} \w{3}"
+    rf" (?=\d)(?:{'|'.join(f'(?<={end} )' for end in _STREET_ENDS.split('|'))})"
+    r"|(?<!\w)(?:[cp]/|[crv]\.|cl) ?\w|\d\w?, ?\d{4,5} \w{3}"
 )
 _CJK = re.compile(r"[\u3400-\u9fff]")
 _EXOTIC = re.compile(r"[\u3400-\u9fffà-öø-ÿā-ſơưạ-ỹ]")
@@ -131,6 +135,28 @@ def lower(text: str) -> str:
     return "".join(c if len(c.lower()) != 1 else c.lower() for c in text)
 
 
+class Wakes(dict[str, int]):
+    """What each word wakes by itself or by how it begins; filled as words are met, since they come again and again."""
+
+    def __init__(self, triggers: Mapping[str, int]) -> None:
+        super().__init__()
+        self.triggers = triggers
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= _MEMORY:
+            self.clear()
+        wake = self.triggers.get(word, 0) | TRIGGER_PREFIXES.get(word[:PREFIX_LENGTH], 0)
+        if len(word) > 11:
+            wake |= _WIDE
+        self[word] = wake
+        return wake
+
+
+_WIDE = 1 << 30  # of a word long enough to be looked at for a key; no recognizer's bit
+_MEMORY = 200_000  # words that are remembered
+_WAKES = Wakes(TRIGGERS)
+
+
 class View(NlpArtifacts):  # type: ignore[misc]
     """One message. `norm` is what patterns run on; offsets of `norm` go through `span` before they leave."""
 
@@ -143,7 +169,8 @@ class View(NlpArtifacts):  # type: ignore[misc]
     scores: list[float] = []  # noqa: RUF012
     nlp_engine: Any = None
 
-    def __init__(self, text: str, triggers: Mapping[str, int] = TRIGGERS, lang: str = "") -> None:
+    def __init__(self, text: str, wakes: Wakes = _WAKES, lang: str = "") -> None:
+        self._matches: dict[re.Pattern[str], list[re.Match[str]]] = {}
         self.text = text
         self.lang = lang  # of the chat, "" where nobody knows
         self.norm, self._offsets = normalise(text)
@@ -151,13 +178,7 @@ class View(NlpArtifacts):  # type: ignore[misc]
         if "ё" in low:
             low = low.replace("ё", "е")
         self.words = words = WORD.findall(low)
-        wake = 0
-        prefixes = TRIGGER_PREFIXES
-        get, get_prefix, longest = triggers.get, prefixes.get, 0
-        for word in words:
-            wake |= get(word, 0) | get_prefix(word[:PREFIX_LENGTH], 0)
-            if len(word) > longest:
-                longest = len(word)
+        wake = reduce(or_, map(wakes.__getitem__, words), 0)
         if _DIGIT.search(low):
             if _DIGITS.search(low):
                 wake |= Wake.DIGITS
@@ -175,9 +196,11 @@ class View(NlpArtifacts):  # type: ignore[misc]
             wake |= Wake.MAIL
         if "://" in low or ".com" in low or ".me/" in low or ".gg/" in low or "www." in low:
             wake |= Wake.URL
-        if longest > 11 and _LONG.search(low):
-            wake |= Wake.LONG
-        if len(words) > 11:
+        if wake & _WIDE:
+            wake ^= _WIDE
+            if _LONG.search(low):
+                wake |= Wake.LONG
+        if len(words) > 11 and sum(map(BIP39.__contains__, words)) > 7:
             run = 0
             for word in words:
                 run = run + 1 if word in BIP39 else run if word.isdigit() else 0
@@ -197,7 +220,7 @@ class View(NlpArtifacts):  # type: ignore[misc]
                     wake |= Wake.NAME | (Wake.ADDRESS if _DIGIT.search(low) else 0)
                     for word in words:
                         if not word.isascii():
-                            wake |= get(unaccent(word), 0)
+                            wake |= wakes.triggers.get(unaccent(word), 0)
         self.wake = wake
 
     def span(self, start: int, end: int) -> tuple[int, int]:
@@ -205,6 +228,13 @@ class View(NlpArtifacts):  # type: ignore[misc]
         if self._offsets is None:
             return start, end
         return self._offsets[start], self._offsets[end - 1] + 1
+
+    def matches(self, pattern: re.Pattern[str]) -> list[re.Match[str]]:
+        """Return where `pattern` stands in `norm`, looked for once however many ask."""
+        known = self._matches
+        if pattern not in known:
+            known[pattern] = list(pattern.finditer(self.norm))
+        return known[pattern]
 
     @cached_property
     def n_digits(self) -> int:
@@ -227,8 +257,8 @@ class View(NlpArtifacts):  # type: ignore[misc]
 class ChatNlpEngine(NlpEngine):  # type: ignore[misc]
     """Presidio's NLP step for chats: makes a `View`, needs no model and downloads nothing."""
 
-    def __init__(self, triggers: Mapping[str, int] = TRIGGERS) -> None:
-        self.triggers = triggers
+    def __init__(self, wakes: Wakes = _WAKES) -> None:
+        self.wakes = wakes
 
     def load(self) -> None:
         pass
@@ -237,13 +267,13 @@ class ChatNlpEngine(NlpEngine):  # type: ignore[misc]
         return True
 
     def process_text(self, text: str, language: str) -> View:
-        return View(text, self.triggers)
+        return View(text, self.wakes)
 
     def process_batch(
         self, texts: Iterable[str], language: str, *args: Any, **kwargs: Any
     ) -> Iterator[tuple[str, View]]:
         for text in texts:
-            yield text, View(text, self.triggers)
+            yield text, View(text, self.wakes)
 
     def is_stopword(self, word: str, language: str) -> bool:
         return False

@@ -16,7 +16,7 @@ from clone.records import Chat
 from tests.mtproto import Account, FakeTelegram
 
 QUICK = Patience(pace_s=0, first_delay_s=0.01, max_delay_s=0.05, answer_timeout_s=5)
-APPLICATION = Application(12345, "0123456789abcdef")
+APPLICATION = Application(12345, "0123456789abcdef0123456789abcdef")
 EVERYBODY = Scope()
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -33,7 +33,7 @@ PROJECT = Path(__file__).parents[3]
 def at_home(server: FakeTelegram, account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An environment that has everything: nobody needs to be asked."""
     monkeypatch.setenv("CLONE_TELEGRAM_API_ID", "12345")
-    monkeypatch.setenv("CLONE_TELEGRAM_API_HASH", "0123456789abcdef")
+    monkeypatch.setenv("CLONE_TELEGRAM_API_HASH", "0123456789abcdef0123456789abcdef")
     monkeypatch.setenv("CLONE_TELEGRAM_SESSION", server.session_for(account))
     monkeypatch.setattr(connection, "PATIENT", QUICK)
     return
@@ -69,6 +69,7 @@ def test_list_shows_dialogs_and_counts_and_collects_nothing(clone: Type, account
     assert result.exit_code == 0
     assert re.search(rf"2001 +Person 1 +@person_1 +{len(account.dialogs[2001])} +yes", result.stderr)
     assert re.search(rf"2002 +Person 2 +@person_2 +{len(account.dialogs[2002])} *$", result.stderr, re.MULTILINE)
+    assert re.search(r"1000 +Saved Messages +@ada_tests +1 *$", result.stderr, re.MULTILINE)
     assert "4 of 6 would be collected" in result.stderr
     with Archive.open(Path("data/raw/archive.sqlite")) as archive:
         assert archive.chats() == []
@@ -176,7 +177,10 @@ def test_a_login_at_a_real_terminal(
             os.write(ours, then.encode() + b"\n")
 
     wait_for("api_id:", "12345")
-    wait_for("api_hash:", "0123456789abcdef")
+    wait_for("api_hash:", "not a hash")
+    wait_for("the api_hash is 32 letters and digits")
+    wait_for("api_id:", "12345")
+    wait_for("api_hash:", "0123456789abcdef0123456789abcdef")
     wait_for("Phone number", "+" + account.phone)
     wait_for("Code that Telegram sent to your Telegram app:", "00000")
     wait_for("That was not the code.")
@@ -213,5 +217,5 @@ def test_nothing_that_people_wrote_is_in_any_output_or_log(
     outputs.append(clone("collect", "--verify"))
     assert outputs[0].exit_code == 1
     for text in [*(o.stdout + o.stderr for o in outputs), caplog.text]:
-        for secret in ("MARKED", "marked_username", "4479999999", account.phone, "0123456789abcdef"):
+        for secret in ("MARKED", "marked_username", "4479999999", account.phone, "0123456789abcdef0123456789abcdef"):
             assert secret not in text

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from clone import archive as archive_module
-from clone.archive import Archive, ask_passphrase_with, is_encrypted
+from clone.archive import Archive, is_encrypted
 from clone.errors import DataError
+from clone.passphrase import ask_passphrase_with, no_passphrase
 from clone.workspace import make_private_folder
 from tests.collect.telegram.collector import Collector
 from tests.mtproto import Account
@@ -23,7 +23,7 @@ WORDS = ("marzipan-lighthouse", "Zwetschgenknödel", "сгущёнка-маяк"
 def passphrase() -> Iterator[None]:
     ask_passphrase_with(lambda is_new: PASSPHRASE)
     yield
-    ask_passphrase_with(archive_module._no_passphrase)
+    ask_passphrase_with(no_passphrase)
 
 
 def seed(account: Account) -> None:
@@ -77,7 +77,7 @@ def test_a_wrong_passphrase_and_none_are_told(collector: Collector, passphrase: 
     for open_it in (Archive.open, Archive.create):
         with pytest.raises(DataError, match="does not open"):
             open_it(collector.archive_path, "another")
-    ask_passphrase_with(archive_module._no_passphrase)
+    ask_passphrase_with(no_passphrase)
     with pytest.raises(DataError, match="no passphrase") as caught:
         Archive.open(collector.archive_path)
     assert "CLONE_PASSPHRASE" in caught.value.hint

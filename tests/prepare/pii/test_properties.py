@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import string
 import time
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clone.prepare.pii import PiiSettings, Scrubber
+from clone.prepare.pii import Entity, LiteralIndex, Literals, PiiSettings, Scrubber
 from clone.prepare.pii.view import View, lower, normalise
 
 SCRUBBER = Scrubber(PiiSettings(), key=b"a key for tests")
@@ -86,6 +87,25 @@ def test_every_normalised_character_maps_into_the_text(text: str) -> None:
         assert sorted(offsets) == offsets
     view = View(text)
     assert all(0 <= s < e <= len(norm) for s, e in view.tokens_at)
+
+
+WORDS = st.sampled_from(["kil", "KIL", "kıl", "Ёж", "еж", "mozilla", "com", "a", "x7", "ann", "$z"])
+PHRASES = st.builds(
+    lambda words, signs: "".join(w + s for w, s in zip(words, signs, strict=True)),
+    st.lists(WORDS, min_size=4, max_size=4),
+    st.lists(st.sampled_from(["", " ", ".", "@", "-"]), min_size=4, max_size=4),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PHRASES, max_size=8), st.lists(PHRASES, min_size=1, max_size=4))
+def test_a_literal_is_found_wherever_its_pattern_would_be(values: list[str], said: list[str]) -> None:
+    text = " ".join([*said, *values[:2]])
+    literals = Literals({lower(value): Entity.PASSWORD for value in values if re.search(r"\w", value)})
+    found = {(f.start, f.end) for f in LiteralIndex(literals).find(text)}
+    for value in literals.by_value:
+        pattern = re.compile(rf"(?<!\w){re.escape(value)}(?!\w)", re.IGNORECASE)
+        assert {match.span() for match in pattern.finditer(text)} <= found
 
 
 @pytest.mark.parametrize(

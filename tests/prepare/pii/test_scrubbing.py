@@ -6,6 +6,7 @@ import logging
 import pickle
 import re
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -184,3 +185,26 @@ def test_a_missing_name_model_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(__import__("sys").modules, "natasha", None)
     with pytest.raises(MissingExtra, match="natasha is not installed"):
         Scrubber(PiiSettings(ner=Ner.NATASHA), key=KEY)
+
+
+def test_natasha_finds_the_names_no_list_has() -> None:
+    """Runs where natasha is installed (54 MB, not part of `make install`): pip install -c constraints.txt '.[ner]'"""
+    pytest.importorskip("natasha")
+    scrubber = Scrubber(PiiSettings(ner=Ner.NATASHA), key=KEY)
+    text = "вчера Гульмира Ахметова передала бумаги Ынтымаку Жээнбекову"
+    assert [text[f.start : f.end] for f in scrubber.find(text)] == ["Гульмира Ахметова", "Ынтымаку Жээнбекову"]
+    assert "ner.natasha" in {f.rule for f in scrubber.find(text)}
+    for clean in ("Подожди, я скоро", "привет как дела", "see you on Monday", "12:30"):
+        assert not scrubber.find(clean)
+
+
+def test_a_spacy_pipeline_is_loaded_from_its_folder(tmp_path: Path) -> None:
+    import spacy
+
+    pipeline = spacy.blank("xx")
+    rules = pipeline.add_pipe("entity_ruler")
+    rules.add_patterns([{"label": "PER", "pattern": "Quentissa Zorbly"}, {"label": "LOC", "pattern": "Zorbly Town"}])
+    pipeline.to_disk(tmp_path / "names")
+    scrubber = Scrubber(PiiSettings(ner=Ner.SPACY, ner_model=str(tmp_path / "names")), key=KEY)
+    text = "I saw Quentissa Zorbly in Zorbly Town"
+    assert [(text[f.start : f.end], f.rule) for f in scrubber.find(text)] == [("Quentissa Zorbly", "ner.spacy")]
