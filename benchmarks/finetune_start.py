@@ -84,13 +84,13 @@ def main() -> None:
         card = {"schema": 1, "name": "falcon", "sha256": "0" * 64, "files": files, "is_head_tied": True}
         (base / "base.json").write_text(json.dumps(card), encoding="utf-8")
         few = {"max_steps": 2, "evaluations": 1}
-        for what in ("first start", "second start"):
-            run(folder, what, "--base", str(base), **few)
+        run(folder, "first start", "--base", str(base), **few)
+        for frozen in ("same", "fp8"):
+            long = {"precision": "bf16", "frozen": frozen, "max_steps": 100, "step_tokens": 8192, "evaluations": 2}
+            run(folder, f"embedded base, bf16, frozen {frozen}", "--base", "embedded", **long)
         for gb in (24.0, 8.0):
             run(folder, f"--auto, {gb:.0f} GB", "--base", str(base), "--auto", cap_gb=gb, **few)
-        for frozen in ("same", "fp8"):
-            long = {"precision": "bf16", "frozen": frozen, "max_steps": 150, "step_tokens": 8192, "evaluations": 3}
-            run(folder, f"embedded base, bf16, frozen {frozen}", "--base", "embedded", **long)
+        run(folder, "second start", "--base", str(base), **few)
 
 
 if __name__ == "__main__":
