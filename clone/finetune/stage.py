@@ -388,7 +388,7 @@ def activation_bytes(shape: Shape, checkpointing: bool) -> float:
 def needed_bytes(shape: Shape, frozen: str, checkpointing: bool, row_tokens: int, n_shards: int = 1) -> float:
     """Return the memory that training in bf16 takes on a GPU, rather too much than too little.
 
-    Of Falcon-7B it says 45.9, 17.5 and 7.1 GB where 44.6 (rows of 8,448), 16.6 (4,224, checkpointing) and 6.4 GB
+    Of Falcon-7B it says 45.9, 17.5 and 7.1 GB where 44.4 (rows of 8,448), 16.8 (4,224, checkpointing) and 6.8 GB
     (2,816, nf4, checkpointing) were measured.
     """
     embedding = 2 * shape.vocab_size * shape.n_embd
