@@ -9,6 +9,7 @@ from functools import lru_cache
 import phonenumbers
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
+from clone.prepare.pii.plain import is_talk
 from clone.prepare.pii.types import Entity
 from clone.prepare.pii.values import is_code, likeness
 from clone.prepare.pii.view import View
@@ -397,6 +398,18 @@ _NAMED_PLAIN = re.compile(
     r"(?:benutzername|usuario|usu[aá]rio|utente|utilisateur|pseudo|użytkownik|handle|username|user name|nick(?:name)?|gamertag|tag|insta(?:gram)?|ig|snap(?:chat)?|twitter|tiktok|github|ник\w{0,2}|никнейм|нік|логин|логін|инста|тг)(?: name| id)?(?: (?:de|di|do|on|in|for|в|на|en|sur|auf|w) (?:twitch|insta\w*|steam|discord|tiktok|telegram|psn|xbox|стиме|тг|инсте|дискорде))?(?:'s| is| es| est| ist| é| è| ist| to| -|:| =|(?<=twitch)|(?<=steam)|(?<=discord)|(?<=tiktok)|(?<=стиме)) ?@?([A-Za-z][A-Za-z0-9]{4,24})\s*(?:[.,!;)]|$)",
     re.IGNORECASE,
 )
+_NAMED_ALONE = re.compile(  # a line of nothing but the word and the name
+    r"(?:^|\n)\W*(?:(?:my|mein|mi|mio|mon|meu|mój|мой|мій|benim|il mio|o meu|new|neuer|nuovo|nuevo|nouveau) )?"
+    r"(?:user ?name|user|benutzer(?:name)?|nutzername|anmeldename|(?:nome )?utente|nome usuario|(?:nombre de )?usuario|(?:nome de )?usu[aá]rio|(?:nom d')?utilisateur|identifiant|pseudo|(?:nazwa )?użytkownika?|kullanıcı(?: adı[mn]?)?|tên đăng nhập|tên tài khoản"
+    r"|login|логин|логін|ник(?:нейм)?|нік(?:нейм)?|nick(?:name)?|юзер(?:нейм)?|користувач|пользователь|handle|gamertag|takma ad|用户名|账号)"
+    r"(?:'s| is| ist| es| est| è| é| to| là)?\s*[:=–—-]?\s*@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._-][A-Za-z0-9]+)*)[.!]?\s*(?=$|\n)",
+    re.IGNORECASE,
+)
+_CALLED_ON = re.compile(  # `auf steam heiß ich dosenbier`, `mi chiamo lupo_grigio su discord`
+    r"(?<![^\W_])(?:(?:hei(?:ß|ss)e? ich|ich hei(?:ß|ss)e?|mi chiamo|me llamo|me chamo|je m['’]appelle|nazywam się|i go by|i'?m called|меня зовут|мене звати|я записан[аы]?|подписан[аы]?)\s+@?(?P<value>[A-Za-z][\w.]{3,24}))(?![\w@])",
+    re.IGNORECASE,
+)
+_QQ = re.compile(r"(?<![^\W_])qq(?:号码?)?\s*(?:是|[:=])?\s*(?P<value>[1-9]\d{4,10})(?!\d)", re.IGNORECASE)
 _URLISH_NAME = re.compile(
     r"\.(?:com|ru|org|net|io|me|txt|pdf|docx?|png|jpe?g|py|js|html|exe|zip|apk|gg|tv)$", re.IGNORECASE
 )
@@ -551,7 +564,7 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 is_foreign = not value.isupper() and view.has_cyrillic
                 is_colon = any(c in match["gap"] for c in ":=：")
                 has_password = re.match(
-                    r"[\s,;/]+(?:and |и |y )?(?:pass|pw|pwd|пасс|парол|contra|mdp|şifre|hasło|senha)",
+                    r"[\s,;/]+(?:and |и |y )?(?:pass|pw|pwd|пасс|парол|contra|clave|mdp|mot de passe|şifre|parola|hasło|senha|kennwort|mk|mật khẩu)",
                     norm[match.end() :],
                     re.IGNORECASE,
                 )
@@ -563,8 +576,16 @@ class ChatUsernameRecognizer(ChatRecognizer):
                     or (view.wake & Wake.CJK and len(value) >= 5)
                 ):
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.7, "username.announced")
+            for match in _NAMED_ALONE.finditer(norm):
+                low = match["value"].lower()
+                if low not in _USER_STOP and low not in _PLAIN_AFTER and not is_talk(low, shortest=4):
+                    yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.6, "username.alone")
+            for match in _QQ.finditer(norm):
+                yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.7, "username.number")
             platform = _PLATFORM.search(norm)
             if platform:
+                for match in _CALLED_ON.finditer(norm):
+                    yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.6, "username.called")
                 for match in _ODD_NAME.finditer(norm):
                     is_near = match.start() - platform.end() <= 30 and platform.start() - match.end() <= 30
                     is_camel = len(view.words) <= 8 and _CAMEL_NAME.fullmatch(match[0])
@@ -621,6 +642,51 @@ _PLAIN_AFTER = frozenset(
         "trash",
         "dying",
         "dead",
+        "page",
+        "pages",
+        "form",
+        "screen",
+        "button",
+        "field",
+        "shell",
+        "manager",
+        "system",
+        "prompt",
+        "session",
+        "fails",
+        "first",
+        "input",
+        "space",
+        "interface",
+        "experience",
+        "guide",
+        "manual",
+        "data",
+        "code",
+        "land",
+        "side",
+        "mode",
+        "cave",
+        "cage",
+        "names",
+        "list",
+        "error",
+        "errors",
+        "script",
+        "time",
+        "details",
+        "info",
+        "friendly",
+        "agent",
+        "groups",
+        "base",
+        "level",
+        "facing",
+        "problem",
+        "works",
+        "help",
+        "want",
+        "wants",
     ]
 )
 

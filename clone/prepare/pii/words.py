@@ -69,7 +69,7 @@ _WAKE: dict[int, str] = {
         code-pin пінкод* пін підтв* надіш* введіть
         arrivato arrivata llegó llego llegado reçu recu chegou recebi kam bekommen przyszedł przyszedl geldi gelen wpisz tippe tape digita introduce ворот* калитк* шлагб* чемод* шкафч* замок замке замка двери дверь ввел вводил pini pinim pinin pinimi gate door keypad safe lockbox locker
         google цифры цифр ccv csc csv kpn свв цвц пуш пуша пуше blik digits прийшл* прийшов надіш* надіс* шлагб* хвіртк* сейфу шлюз
-        texted sent sechs tor keller* schlosses garten* hoftor kellertür hoftür authen* combina* kombin* комбін* building entry entrance bike buzzer buzz haustü* torcod* garag* tresor* sperrc* handyc* karten* anmeld* aktivi* schlos* schlüs* fahrrad* zahlen* schlie* prüfn* prüfz* eingan* bildsc* unlock deposit krypto crypto* coffre cadena* interphone caja fuerte cofre interfone cadead* fechad* cancello cancellino cassafo* lucche* citofo* allarme brama bramy domofon furtka furtki sejf sejfu kłódka kłódki asma kapısı két cổng przysz* smskod mtan smstan pushtan chiptan phototan immeuble pincode pincod* doğrul* hane rakam cyfry ziffern zahlen chiffres dígitos digitos cifre c.i. fechadura portão mật điện cửa
+        texted sent sechs tor keller* schlosses garten* hoftor kellertür hoftür authen* combina* kombin* комбін* building entry entrance bike buzzer buzz haustü* torcod* garag* tresor* sperrc* handyc* karten* anmeld* aktivi* schlos* schlüs* fahrrad* zahlen* schlie* prüfn* prüfz* eingan* bildsc* unlock deposit krypto crypto* coffre cadena* interphone caja fuerte cofre interfone cadead* fechad* cancello cancellino cassafo* lucche* citofo* allarme brama bramy domofon furtka furtki sejf sejfu kłódka kłódki asma kapısı két cổng przysz* smskod mtan smstan pushtan chiptan phototan immeuble pincode pincod* doğrul* hane rakam cyfry ziffern zahlen chiffres dígitos digitos cifre c.i. fechadura portão mật điện cửa abhol* paket* packst* gäste* schrank* keybox* пук doorcode gatecode pukcode kodunuz kodum interfon telefonillo klatki klatka цифри цифрами cod accesscode kodik entrycode
         """,
     Wake.DOCUMENT: """
         паспор* серия серии снилс инн огрн огрнип полис* омс дмс водител* права прав ву удостов* загран* свидет* рнокпп іпн ідент* посвід* податк* ід id єдрпоу унзр
@@ -82,11 +82,11 @@ _WAKE: dict[int, str] = {
         pesel nip regon dowód dowod dowodu dowodem paszport* prawo jazdy
         kimlik tckn tc tckimlik pasaport* ehliyet* vergi vkn sgk
         cccd cmnd cmt căn hộ chiếu chieu bhyt mst bhxh gplx
-        sv svnr rvnr pesel* водій* nuss spi єнп енп медпол* айді посвідка lappen fahrer* kvnr kv egk gesund* tarjeta cédula cedula rut documento persnr passnr passnu* impôts sns cie sürücü sağlık chứng minh bảo hiểm định danh dow fein employer medical ehliyetim
+        sv svnr rvnr pesel* водій* nuss spi єнп енп медпол* айді посвідка lappen fahrer* kvnr kv egk gesund* tarjeta cédula cedula rut documento persnr passnr passnu* impôts sns cie sürücü sağlık chứng minh bảo hiểm định danh dow fein ni ci employer medical ehliyetim
         """,
     Wake.BANK: """
         счет счёт счета счёта рс карта карту карты карте карточ* реквиз* лицев* срок iban бик картк* рахун* рахунок
-        account acct acc card cards bank iban sort routing mastercard visa amex maestro exp expiry expires expir* valid mir мир
+        account acct blz acc card cards bank iban sort routing mastercard visa amex maestro exp expiry expires expir* valid mir мир
         cuenta tarjeta caduc* compte carte rib konto kontonummer karte conta cartão cartao validade conto carta scad* rachun* karta kartą karty kartę ważn*
         hesap hesab* konta kontem kart kartı kartım stk tk khoản khoan thẻ iban swift сбер тиньк* тинек мастерк* виза
         wallet кошел* btc eth usdt усдт trx ton биток битко* эфир* биткоин* bitcoin* ethereum* кошельк* гаманець cartera monedero portefeu*
@@ -122,7 +122,7 @@ _WAKE: dict[int, str] = {
         номер номера номером номерн* номерз* госном* авто машин* машина тачк* тачка гос номерок авто автом* машиною
         plate plates tag reg registr* license licence car matric* matríc* coche placa placas plaque immat* immatr* voiture auto kennz* kennze* nummern* nummer carro targa macchina
         rejest* rejestr* tablic* samochód auta auto
-        blachy blacha kfz wagen araç araci caisse chapa targata tags plaka* plakam plakası araba biển bien xe
+        blachy blacha kfz wagen araç araci caisse chapa targata polo passat golf škoda skoda octavia opel corsa renault clio megane mégane peugeot citroen citroën fiat panda punto nissan mazda hyundai mercedes corolla camry civic dacia duster volvo lexus tesla subaru mitsubishi suzuki volkswagen vw chevrolet jeep prius bmw audi toyota honda ford kia ниссан ніссан камри королла солярис рено опель мазда хонда шкода мерс бмв ауди ауді форд пежо ланос держномер* номерний suv truck van parked targata tags plaka* plakam plakası araba biển bien xe
         """,
     Wake.MAIL: """
         собак* собака собачк* точка почта почту почте мыло емейл имейл мейл gmail гмейл джимейл mail email hotmail yahoo outlook icloud proton protonmail yandex yandexru яндекс

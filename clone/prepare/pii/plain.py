@@ -1,0 +1,164 @@
+"""Passwords that are plain words, told in so many words: "passwort war hasenpfote", "пароль от вайфая одуванчик".
+
+Such a value has no shape at all. What gives it away is the sentence: the name of the thing, a word of telling (`is`,
+`war`, `это`) or nothing at all between, and one word that ends the clause and is not talk about passwords ("wrong",
+"vergessen", "сменили"). Pure functions over normalised text and the keyword found in it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from clone.prepare.pii.words import read_list
+
+Span = tuple[int, int]
+
+_VALUE = r"(?P<value>[^\W\d_]+(?:-[^\W\d_]+)*)"
+_END = r"[\"'»”`)]*(?=\s*(?:$|[\n.;!,(]|\s[-–—]\s))"
+_TOLD = (
+    r"(?:is|was|used to be|ist|war|lautet|lautete|hei(?:ß|ss)t|hie(?:ß|ss)|es|era|será|est|était|etait|c['’ ]?est|c['’]était|è|era|é|foi|to|był[oa]?|brzmi"
+    r"|là|la|là chữ|это|был[аои]?|такой|будет|стоит|це|був|була|було|такий|idi|olan|是|为)"
+)
+_ADVERB = r"(?:(?:now|still|just|currently|jetzt|nun|noch|immer noch|einfach|ahora|todavía|sigue siendo|maintenant|toujours|juste|ora|adesso|ancora|sempre|agora|ainda|só|teraz|nadal|po prostu|şimdi|hala|vẫn|vẫn là|giờ|теперь|сейчас|просто|все еще|всё ещё|тепер|зараз|досі|also|auch|the word|das wort|la palabra|le mot|слово) ){0,2}"
+_SIGN = r"(?:->|=>|[:=→>–—-])"
+
+_COPULA = re.compile(
+    rf"(?P<of>(?:\s+(?!{_TOLD}\s)[^\s:=→>\n,.;!?]+){{0,5}}?)[\"'»”]?(?:'s|’s|,|\?)?\s*"
+    rf"(?:{_SIGN}|(?<=[\s,?]){_TOLD}(?=\s)|(?<='s)|(?<=’s))\s*{_ADVERB}[\"'«“`(]*{_VALUE}{_END}",
+    re.IGNORECASE,
+)
+_CHANGED = re.compile(
+    r"(?<![^\W_])(?:(?:changed|set|reset|switched|updated)(?: (?:it|the \w+|my \w+|our \w+))? to|(?:geändert|gesetzt|umgestellt) (?:auf|in|zu)|auf(?= [^\W\d_]+ (?:geändert|gesetzt|umgestellt))"
+    r"|cambi(?:é|ado|amos|aron|ato|ata|ai)\b[^\n,.]{0,24}?\b(?:a|por|in|con)|(?:chang|modifi)\w{1,3}\b[^\n,.]{0,24}?\b(?:pour|en|par)|(?:mud|troqu|alter)\w{1,3}\b[^\n,.]{0,24}?\b(?:para|pra|por)"
+    r"|zmieni\w+\b[^\n,.]{0,20}?\bna|(?:по|с)меня\w+[^\n,.]{0,24}? на|зміни\w+[^\n,.]{0,24}? на|đổi[^\n,.]{0,16}? (?:thành|sang)|поставил\w? )"
+    rf"[\s:]+[\"'«“`(]*{_VALUE}{_END}",
+    re.IGNORECASE,
+)
+# nothing between: the whole line is the thing, what it is of, and the word
+_OF = (
+    r"(?:\s+(?:(?:от|к|для|на|до|від|з|у|в|of|for|on|vom|von|der|des|für|fürs|zum|de|del|della|dello|dell'|du|des|da|do|das|dos|pour|per|para|od|do|na|cho|của|nhà)\s+)?"
+    r"(?:the |la |le |el |il |das |dem |den |l['’])?[^\W\d_-]+(?:-[^\W\d_]+)?)"
+)
+_BARE = re.compile(
+    rf"(?P<of>{_OF}??)\s+[\"'«“`(]*{_VALUE}[\"'»”`)]*(?: idi| olsun| oldu| yaptım| nha| nhé| btw)?\s*[.!]?\s*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_OPENING = re.compile(
+    r"(?:^|\n)\W*(?:(?:login|user(?:name)?|usuario|usuário|utente|identifiant|benutzer(?:name)?|kullanıcı(?: adı)?|użytkownik|tk|acc|tài khoản|логин|логін|акк|账号)\W+(?P<user>[\w.@+-]{3,32})[\s,;/]+)?"
+    r"(?:(?:das|der|the|my|our|la|le|el|il|mon|ma|o|a|mi|mein|unser|nowe|stare|nuova|nouveau|neues|новый|новий|мой|мій|наш|yeni|eski|mới|new|old|wi-?fi|wlan|вай-?фай\w?|netflix|hulu|spotify|disney\+?|hbo|icloud|нетфликс|hotspot|g[aä]ste?(?:-?wlan|-?wifi)?|router|drucker|laptop|handy|pc|facebook|insta\w*|facebook|gmail|apple|amazon|steam|роутер|инста|почта|пошта|запиши|лови|держи|ось|вот)\W+){0,3}$",
+    re.IGNORECASE,
+)
+_TIGHT = re.compile(
+    r"passwords?|passcode|pass|claves?|contra|pas|mk|login|log-?in", re.IGNORECASE
+)  # compounds of these abound
+_LOOSE = re.compile(r"pass|claves?|contra|pas|mk", re.IGNORECASE)  # words with other meanings
+_NAMED_SERVICE = re.compile(r"(?:wi-?fi|wlan|netflix|hulu|spotify|disney\+?|hbo|icloud)\W+$", re.IGNORECASE)
+_BEFORE = re.compile(
+    rf"(?:^|\n)\W*{_VALUE}[\"'»”`]*(?:[ ,\n:–—-]+)(?:is|that'?s|that is|it'?s|ist|das ist|è|é|es|es la|est|c['’]est|to|là|это|вот|це|ось|bu|idi)\s+(?:(?:still|the|our|my|new|wifi|wi-fi|das|neue|dein|mein|unser|la|mi|el|tu|le|mon|notre|il|a|o|minha|twoje|nasze|новый|мой|наш|твой|новий|мій)\s+){{0,3}}$",
+    re.IGNORECASE,
+)
+_AS = re.compile(
+    rf"(?<![^\W_])(?:try|use|put|type|enter|nimm|probier\w*|gib|prueba|pon|usa|essaie|mets|tape|prova|metti|usa|tenta|põe|spróbuj|wpisz|попробуй|введи|вводи|спробуй|thử|nhập|dùng|dene)\s+[\"'«“`(]*{_VALUE}[\"'»”`)]*\s+(?:as|als|come|como|comme|jako|de|как|як|làm|olarak)\s+(?:(?:the|das|la|el|le|a|o|il)\s+)?$",
+    re.IGNORECASE,
+)
+_PAIR = re.compile(
+    r"(?:^|\n)\W*(?:[^\W\d_]+\W+){0,2}?(?:log-?in|creds|credentials|(?:zugangs|anmelde|login)daten|credenziali|accesso|credenciales|credenciais|acceso|identifiants|dane (?:do )?logowania|логпас\w*|доступ\w*|вход|вхід|tk|tài khoản|acc|акк)\s*[:=–—-]*\s*"
+    r"(?P<user>[\w.@+-]{3,32})\s*[/|]\s*(?P<value>[^\s/|]{5,32})\s*$",
+    re.IGNORECASE,
+)
+_WIFI = re.compile(
+    r"(?:^|\n)\W*(?:(?:the|our|my) )?(?:wi-?fi|wlan|hotspot)(?:'s|’s|: | is now) ?[\"“]?(?P<value>[a-z]{4,14} [a-z]{3,14})[\"”]?\s*[.!]?\s*$",
+    re.IGNORECASE,
+)
+
+_TALK_WORDS = frozenset(word for line in read_list("password_talk.txt") for word in line.split())
+_TALK_SHAPE = re.compile(
+    r"(?:zapomn|dimentic|verg[ae][sß]|forg|oubli|olvid|esquec|unut|cambi|chang|expir|requir|zmien|änder|geänd|değiş|подход|підход|работ|прац|забы|забу|сброс|скин|смени|поменя|зміни|восстан|віднов|прийш|приш[лё]|parametr|authent|encrypt|hash)\w*"
+    # English and German participles and adverbs
+    r"|[a-z]{3,}(?:ed|ing|able|ible|ably|ibly|ially|fully|less)|ge[a-zäöüß]{3,}(?:t|en)|[a-zäöüß]{4,}(?:lich|isch|iert|ierbar|bar)"
+    # Romance participles of the commonest kinds, French and Spanish ends
+    r"|\w{3,}(?:ée?s?|ando|iendo|mente)"
+    r"|\w{3,}(?:łem|łam|ł[aoy]?|liśmy|ąć|ujesz|ujemy|cie|ienie|one|any|ane)"
+    r"|\w{2,}(?:yor\w*|[dt][ıiuü]m|[dt]ınız|m[ıiuü]ş|acak|ecek|ır mısın|sana|sene|eyim|ayım|lım|lim)"
+    # Russian and Ukrainian verbs and adjectives
+    r"|[а-яёіїєґ]+(?:л[аои]?с[ья]|[аяиыеоуі]л[аои]?|[аяиіеє]ть|ться|тися|[аяиуеі]ти|[ую]т|[ая]т|ешь|ишь|аешь|[ая]ет|ит|йте|ите|іть|йти|ай|яй|ый|ий|ая|яя|ое|ее|ые|ие|ого|его|ому|ему|ым|им|ых|их|ался|ен|ён|ана|ено|ены|аю|яю|ую|юю|жу|чу|шу|лю|ся)",
+    re.IGNORECASE,
+)
+
+
+def is_talk(word: str, shortest: int = 5) -> bool:
+    """Return whether a word beside "password" speaks of one instead of being it; words under `shortest` letters do."""
+    low = word.lower()
+    return len(low) < shortest or low in _TALK_WORDS or _TALK_SHAPE.fullmatch(low) is not None
+
+
+def after(norm: str, keyword: re.Match[str], stop: int) -> Span | None:
+    """Return the plain word that is told to be what `keyword` names, up to `stop`."""
+    for pattern in (_COPULA, _CHANGED):
+        match = pattern.match(norm, keyword.end(), stop) if pattern is _COPULA else pattern.search(norm, 0, len(norm))
+        if match is None or is_talk(match["value"]) or _is_asked(norm, match.end()):
+            continue
+        if _LOOSE.fullmatch(keyword[0]) and (
+            pattern is _CHANGED or match["of"] or norm[keyword.end() :].startswith(" to")
+        ):
+            continue
+        return match.span("value")
+    bare = _BARE.match(norm, keyword.end(), stop)
+    opening = _OPENING.search(norm, 0, keyword.start())
+    if bare is None or opening is None or is_talk(bare["value"]) or _is_asked(norm, bare.end()):
+        return None
+    if _TIGHT.fullmatch(keyword[0]) and not (_NAMED_SERVICE.search(norm, 0, keyword.start()) or opening["user"]):
+        return None
+    if bare["of"] and not _OF_THING.search(bare["of"]):
+        return None
+    return bare.span("value")
+
+
+def user_before(norm: str, keyword: re.Match[str]) -> Span | None:
+    """Return the user of `tk admin mk conmeo`."""
+    opening = _OPENING.search(norm, 0, keyword.start())
+    return opening.span("user") if opening and opening["user"] else None
+
+
+def before(norm: str, keyword: re.Match[str]) -> Span | None:
+    """Return the plain word that the sentence calls by `keyword`: `marmelade ist das passwort`."""
+    for pattern in (_BEFORE, _AS):
+        match = pattern.search(norm, 0, keyword.start())
+        if match and not is_talk(match["value"]) and (pattern is _AS or _ENDS.match(norm, keyword.end())):
+            return match.span("value")
+    return None
+
+
+def pair(norm: str) -> tuple[Span, Span] | None:
+    """Return user and password of `router login admin / bluebonnet`."""
+    match = _PAIR.search(norm)
+    if match is None or is_talk(match["value"]) or match["value"].isdigit() or "." in match["value"][:-1]:
+        return None
+    return match.span("user"), match.span("value")
+
+
+def network(norm: str) -> Span | None:
+    """Return the two plain words of `the wifi's sunflower lane`."""
+    match = _WIFI.search(norm)
+    if match is None or any(is_talk(word) and len(word) > 4 for word in match["value"].split()):
+        return None
+    if any(word.lower() in _SHORT_TALK for word in match["value"].split()):
+        return None
+    return match.span("value")
+
+
+def _is_asked(norm: str, end: int) -> bool:
+    return norm.startswith("?", end + len(norm[end:]) - len(norm[end:].lstrip()))
+
+
+_ENDS = re.compile(
+    r"[\"'»”`]*\s*(?:$|[\n.,;!)]|(?:for|от|к|до|від|для|на|zum|vom|für|fürs|de|del|della|du|do|da|pour|per|para|nha|nhé|bu)(?!\w))",
+    re.IGNORECASE,
+)
+_OF_THING = re.compile(
+    r"\b(?:wi-?fi|wlan|вай-?фа\w+|роутер\w*|router\w*|netflix\w*|нетфли\w+|spotify|disney|hulu|почт[ыуи]|пошти?|mail\w*|e-?mail|пошту|инст\w+|інст\w+|insta\w*|facebook|fb|вк|steam|стим\w?|стім\w?|ноут\w*|laptop\w*|pc|компа?|комп'ютера|телефон\w*|phone|handy|tablet\w*|ipad|icloud|apple|google|гугла?|vpn|впн|drucker|printer|гост\w+|g[aä]ste\w*|guest|сайт\w*|аккаунт\w*|акка|облака|casa|maison|nhà|дом\w*|архив\w?|архіву|zip|банк\w?|router\w*|сети|мережі|rete|red|réseau|rede|sieci|ağ|modem\w*|модем\w*)\b",
+    re.IGNORECASE,
+)
+_SHORT_TALK = frozenset(
+    "down slow fast back dead good bad fine okay weak acting being having super very really kinda still also just only when then here there with your from into over that this what never always just been gone free open need needs make kind sort like just dont wont cant isnt not the and for but too so out off on bit".split()
+)
