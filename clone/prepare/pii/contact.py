@@ -376,7 +376,7 @@ _PROFILE_STOP = frozenset(
 )
 _USER_WORD = re.compile(
     r"(?:微信号?|微博|用户名|抖音号?|小红书|昵称|账号|(?<![^\W_])(?:ник\w{0,4}|никнейм\w*|логин\w*|юзер\w*|інст\w{0,6}|тікток\w?|стім\w?|твіч\w?|діскорд\w?|fb|tk|acc|venmo|cash ?app|screen ?name|ign|(?:benutzer)?kennung|nik|profil|konto|compte|takma ad\w?|rumuz|follow(?: me)?|userid|инст[аеуы]?\w{0,6}|тг\w?|телег[аеуи]\w*|телеграм\w?|дискорд\w?|скайп\w?|стим\w?|тви[чт]\w*|тикток\w?|аккаунт\w?|акк|вк|нік\w*|логін\w*|профил\w+|"
-    r"nick(?:name)?|user ?name|user(?:id)?|handle|ig|insta|instagram|tg|telegram|discord|snap(?:chat)?|skype|steam|twitch|tik ?tok|twitter|reddit|gamertag|psn|xbox(?: live)?|login|log in|logs in|kik|wechat|qq|gamer tag|account|epic|riot(?: id)?|roblox|"
+    r"nick(?:name)?|user ?name|user(?:id)?|handle|ig|insta(?:gram)?(?:[ıi]m)?|tg|telegram(?:[ıi]m)?|discord(?:um)?|snap(?:chat)?|skype|steam|twitch|tik ?tok|twitter|reddit|gamertag|psn|xbox(?: live)?|login|log in|logs in|kik|wechat|qq|gamer tag|account|epic|riot(?: id)?|roblox|"
     r"usuario|utilisateur|pseudo|identifiant|benutzer(?:name)?|nutzername|utente|nome utente|usu[aá]rio|utilizador|użytkownik\w*|nazwa użytkownika|kullan[ıi]c[ıi](?: ad[ıi]\w*)?|tên đăng nhập|tên tài khoản|tên người dùng|zalo|ID)(?![^\W_])"
     r")(?:\s*(?:id|name|tag|号))?(?P<gap>[\s:=\-–—'\"«“(>是：]{1,4}(?:(?:у меня|мой|моя|есть|под|это|is|as|my|me|its|it's|called|mi|es|mon|c'est|est|mein|ist|meu|minha|é|mio|è|mój|to|là|của|mình|tôi|benim|add|on|в инсте|в тг|в телеге|=|:)[\s:]{1,3}){0,3})@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._\-#]?[A-Za-z0-9_]+)*)",
     re.IGNORECASE,
@@ -406,7 +406,9 @@ _NAMED_ALONE = re.compile(  # a line of nothing but the word and the name
     re.IGNORECASE,
 )
 _CALLED_ON = re.compile(  # `auf steam heiß ich dosenbier`, `mi chiamo lupo_grigio su discord`
-    r"(?<![^\W_])(?:(?:hei(?:ß|ss)e? ich|ich hei(?:ß|ss)e?|mi chiamo|me llamo|me chamo|je m['’]appelle|nazywam się|i go by|i'?m called|меня зовут|мене звати|я записан[аы]?|подписан[аы]?)\s+@?(?P<value>[A-Za-z][\w.]{3,24}))(?![\w@])",
+    r"(?<![^\W_])(?:(?:hei(?:ß|ss)e? ich|ich hei(?:ß|ss)e?|mi chiamo|me llamo|me chamo|je m['’]appelle|nazywam się|i go by|i'?m called|меня зовут|мене звати|я записан[аы]?|подписан[аы]?)\s+@?(?P<value>[A-Za-z][\w.]{3,24}))(?![\w@])"
+    r"|(?<![^\W_])(?:(?:find|add|follow|dm|msg|message|hit|search|look) (?:me|us)(?: up)?|búscame|sígueme|agrégame|trovami|seguimi|cercami|trouve[- ]moi|suis[- ]moi|ajoute[- ]moi|such mich|find mich|folg mir|adde mich|me (?:segue|acha|adiciona)|znajdź mnie|dodaj mnie|obserwuj mnie|beni (?:ekle|bul)|добавь меня|найди меня|ищи меня|подпишись|знайди мене|додай мене|kết bạn|add mình)"
+    r"[ ,]+(?:on|in|at|en|su|sur|auf|no|na|w|в|у|trên|по)? ?(?:insta\w*|ig|tg|telegram\w?|discord|snap(?:chat)?|steam|twitter|tik ?tok|twitch|инст\w+|тг|телег\w*|стим\w?|дискорд\w?|інст\w+|zalo|fb|facebook)[ :,–—-]+@?(?P<other>[A-Za-z][\w.]{3,24})\s*(?=$|[\n.,!])",
     re.IGNORECASE,
 )
 _QQ = re.compile(r"(?<![^\W_])qq(?:号码?)?\s*(?:是|[:=])?\s*(?P<value>[1-9]\d{4,10})(?!\d)", re.IGNORECASE)
@@ -585,7 +587,8 @@ class ChatUsernameRecognizer(ChatRecognizer):
             platform = _PLATFORM.search(norm)
             if platform:
                 for match in _CALLED_ON.finditer(norm):
-                    yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.6, "username.called")
+                    if not is_talk(match[match.lastgroup or 0], shortest=4):
+                        yield Hit(*match.span(match.lastgroup or 0), Entity.USERNAME, 0.6, "username.called")
                 for match in _ODD_NAME.finditer(norm):
                     is_near = match.start() - platform.end() <= 30 and platform.start() - match.end() <= 30
                     is_camel = len(view.words) <= 8 and _CAMEL_NAME.fullmatch(match[0])

@@ -222,7 +222,7 @@ _PLATE_SHAPES: tuple[tuple[str, str, bool], ...] = (
     ("cn", r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼] ?[A-Za-z][ ·.]?[A-Za-z0-9]{5,6}", True),
 )
 _CARS = (
-    r"polo|passat|golf|škoda|skoda|octavia|opel|corsa|renault|clio|m[eé]gane|peugeot|citro[eë]n|fiat|panda|punto|nissan|mazda|hyundai|mercedes|corolla|camry|civic|dacia|duster|volvo|lexus|tesla|subaru|mitsubishi|suzuki|volkswagen|vw|chevrolet|jeep|prius"
+    r"moto|scooter|furgon\w+|cami[oó]n\w*|мотик\w?|мотоцикл\w*|polo|passat|golf|škoda|skoda|octavia|opel|corsa|renault|clio|m[eé]gane|peugeot|citro[eë]n|fiat|panda|punto|nissan|mazda|hyundai|mercedes|corolla|camry|civic|dacia|duster|volvo|lexus|tesla|subaru|mitsubishi|suzuki|volkswagen|vw|chevrolet|jeep|prius"
     r"|ниссан\w?|ніссан\w?|камри|королла|солярис|рено|опель|мазд\w|хонд\w|шкод\w|мерс\w?|бмв|ауди|ауді|форд\w?|пежо|хюндай|ланос|мицубиси|фольксваген"
 )
 # lower-case and compact shapes, only beside a word for a car

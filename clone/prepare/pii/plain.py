@@ -34,13 +34,27 @@ _CHANGED = re.compile(
     rf"[\s:]+[\"'«“`(]*{_VALUE}{_END}",
     re.IGNORECASE,
 )
+_STILL = re.compile(
+    r"[^\n.;!?]{0,40}?(?<![^\W_])(?:still|immer noch|noch immer|jetzt|ancora|sempre|ora|hal[aâ]|şimdi|теперь|тепер|досі|всё ещё|все еще|сейчас|зараз|toujours|encore|maintenant|sigue siendo|todavía|ahora|continua(?: sendo)?|ainda|agora|nadal|teraz|vẫn|giờ"
+    r"|вс[её] тот же|тот же|такой же|той самий|як і був|как и был|как был|the usual|the same|wie immer|il solito|la solita|la misma|le même|o mesmo|a mesma|ten sam|to samo|aynı)(?: (?:is|ist|es|é|è|to|là))?[,:–—-]?\s+"
+    rf"[\"'«“`(]*{_VALUE}{_END}",
+    re.IGNORECASE,
+)
+FOR_NETWORK = re.compile(
+    r"(?<!\S)(?P<value>[^\W_][\w!#$%&*@-]{6,23})[\"'»”]?,? (?:for|für|fürs|per|para|pour|для|от|на|від|do|dla|cho|içi?n)\s(?:(?:the|das|el|il|le|la|o|our|guest|home) )*(?:wi-?fi|wlan|hotspot|вай-?фа\w+|netflix|hulu|spotify|disney|нетфликса?)(?![^\W_])",
+    re.IGNORECASE,
+)
+_USE_ON = re.compile(  # `for the guest network use raincloud`
+    rf"(?<![^\W_])(?:wi-?fi|wlan|network|hotspot|netflix|hulu|spotify|вай-?фа\w+|нетфликс\w*)(?![^\W_])[^\n.;?]{{0,16}}?[ ,](?:use|type|enter|put in|nimm|gib|usa|pon|metti|mets|tape|wpisz|вводи|введи|вбей|пиши)\s+[\"'«“`(]*{_VALUE}[\"'»”`)]*(?: ein)?\s*[.!]?\s*$",
+    re.IGNORECASE,
+)
 # nothing between: the whole line is the thing, what it is of, and the word
 _OF = (
     r"(?:\s+(?:(?:от|к|для|на|до|від|з|у|в|of|for|on|vom|von|der|des|für|fürs|zum|de|del|della|dello|dell'|du|des|da|do|das|dos|pour|per|para|od|do|na|cho|của|nhà)\s+)?"
     r"(?:the |la |le |el |il |das |dem |den |l['’])?[^\W\d_-]+(?:-[^\W\d_]+)?)"
 )
 _BARE = re.compile(
-    rf"(?P<of>{_OF}??)\s+[\"'«“`(]*{_VALUE}[\"'»”`)]*(?: idi| olsun| oldu| yaptım| nha| nhé| btw)?\s*[.!]?\s*$",
+    rf"(?P<of>{_OF}??)\s+[\"'«“`(]*{_VALUE}[\"'»”`)]*(?: ein| idi| olsun| oldu| yaptım| nha| nhé| btw)?\s*[.!]?\s*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _OPENING = re.compile(
@@ -94,22 +108,26 @@ def is_talk(word: str, shortest: int = 5) -> bool:
 
 def after(norm: str, keyword: re.Match[str], stop: int) -> Span | None:
     """Return the plain word that is told to be what `keyword` names, up to `stop`."""
-    for pattern in (_COPULA, _CHANGED):
-        match = pattern.match(norm, keyword.end(), stop) if pattern is _COPULA else pattern.search(norm, 0, len(norm))
+    for pattern in (_COPULA, _STILL, _CHANGED):
+        match = pattern.search(norm) if pattern is _CHANGED else pattern.match(norm, keyword.end(), stop)
         if match is None or is_talk(match["value"]) or _is_asked(norm, match.end()):
             continue
         if _LOOSE.fullmatch(keyword[0]) and (
-            pattern is _CHANGED or match["of"] or norm[keyword.end() :].startswith(" to")
+            pattern is not _COPULA or match["of"] or norm[keyword.end() :].startswith(" to")
         ):
             continue
         return match.span("value")
     bare = _BARE.match(norm, keyword.end(), stop)
-    opening = _OPENING.search(norm, 0, keyword.start())
-    if bare is None or opening is None or is_talk(bare["value"]) or _is_asked(norm, bare.end()):
-        return None
-    if _TIGHT.fullmatch(keyword[0]) and not (_NAMED_SERVICE.search(norm, 0, keyword.start()) or opening["user"]):
+    if bare is None or is_talk(bare["value"]) or _is_asked(norm, bare.end()):
         return None
     if bare["of"] and not _OF_THING.search(bare["of"]):
+        return None
+    opening = _OPENING.search(norm, 0, keyword.start())
+    if opening is None:
+        line = norm[norm.rfind("\n", 0, keyword.start()) + 1 : keyword.start()]
+        is_near = _OF_THING.search(line) or _AS_BEFORE.search(line)
+        return bare.span("value") if is_near and line.count(" ") <= 7 and not _WANTS.search(line) else None
+    if _TIGHT.fullmatch(keyword[0]) and not (_NAMED_SERVICE.search(norm, 0, keyword.start()) or opening["user"]):
         return None
     return bare.span("value")
 
@@ -147,10 +165,26 @@ def network(norm: str) -> Span | None:
     return match.span("value")
 
 
+def in_use(norm: str) -> Span | None:
+    """Return the word of `use raincloud for the wifi`, where nobody says password."""
+    use = _USE_ON.search(norm)
+    if use and not is_talk(use["value"]) and len(use["value"]) >= 6:
+        return use.span("value")
+    return None
+
+
 def _is_asked(norm: str, end: int) -> bool:
     return norm.startswith("?", end + len(norm[end:]) - len(norm[end:].lstrip()))
 
 
+_WANTS = re.compile(  # asks for one, or tells that there is none
+    r"(?<![^\W_])(?:need|want|forgot|forget|know|remember|what|which|who|where|how|can|could|give|send|reset|change|lost|no|not|never|n['’]t|without|brauch\w*|welch\w*|wie|wer|wo|schick\w*|sag\w*|kein\w*|nicht|ohne|vergess\w*|dame|pasa\w*|cu[aá]l|qu[eé]|necesito|sin|olvid\w*|manda\w*|dammi|qual\w*|che|serve|senza|dimentic\w*|donne|quel\w*|envoie|sans|oubli\w*|preciso|sem|esquec\w*|daj|jakie|podaj|bez|nie|zapomn\w*|ver|ne|hangi|unut\w*|cho|gì|quên|không"
+    r"|дай|дайте|скинь\w*|пришли|скажи|напиши|какой|какая|нужен|надо|забыл\w*|без|не|нет|смени\w*|поменя\w*|який|потріб\w*|забу\w*|немає|нема|зміни\w*)(?![^\W_])",
+    re.IGNORECASE,
+)
+_AS_BEFORE = re.compile(
+    r"(?<![^\W_])(?:as|als|come|como|comme|jako|как|як)\s+(?:(?:the|das|la|el|le)\s+)?$", re.IGNORECASE
+)
 _ENDS = re.compile(
     r"[\"'»”`]*\s*(?:$|[\n.,;!)]|(?:for|от|к|до|від|для|на|zum|vom|für|fürs|de|del|della|du|do|da|pour|per|para|nha|nhé|bu)(?!\w))",
     re.IGNORECASE,

@@ -43,7 +43,7 @@ _NETWORK_KEYWORD = re.compile(
 )
 _LOGIN_KEYWORD = re.compile(
     _B
-    + r"(?:за|ло)?логин\w*|log ?-?in|logon|sign ?-?in|log into|зайди|заходи|войди|вход|входи|учетк\w+|учётк\w+|логпас\w*|unlock|credentials|creds"
+    + r"(?:за|ло)?логин\w*|log ?-?in|logon|sign ?-?in|log into|зайди|заходи|войди|prova|prueba|essaie|spróbuj|dene|thử|спробуй|entrare|entre|accedere|użyj|вход|входи|учетк\w+|учётк\w+|логпас\w*|unlock|credentials|creds"
     r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|роутер\w*|router|админк\w+|вхід|увійди|логінься|accedi|acceder|ingresa|inicia sesi[oó]n|connecte\w*|logg|einloggen|gir|доступ\w*|попробуй|try|vpn|впн|госуслуг\w*|changed (?:it )?to|set (?:it )?to|new one|(?:get|got|getting|let(?:s)? (?:me|you)|gets you) in with|don'?t share|поменял[аи]? (?:его )?на|сменил[аи]? (?:его )?на|cambi[ée] a|changé en|geändert auf|acc|акк|аккаунт\w*"
     + _E
     + "|登录|登陆|账号",
@@ -617,6 +617,13 @@ class ChatPasswordRecognizer(ChatRecognizer):
                 if user and "@" not in norm[slice(*user)]:
                     yield Hit(*user, Entity.USERNAME, 0.6, "username.pair")
                 return
+        use = plain.in_use(norm)
+        if use:
+            yield Hit(*use, Entity.PASSWORD, 0.6, "password.in-use")
+            return
+        for match in plain.FOR_NETWORK.finditer(norm):
+            if likeness(match["value"]) == 3 and len(match["value"]) >= 7 and not is_code(match["value"]):
+                yield Hit(*match.span("value"), Entity.PASSWORD, 0.6, "password.for-network")
         words = plain.network(norm)
         if words:
             yield Hit(*words, Entity.PASSWORD, 0.6, "password.network-words")
@@ -1025,7 +1032,7 @@ class ChatCodeRecognizer(ChatRecognizer):
     def _value_before(self, norm: str, stop: int) -> tuple[int, int] | None:
         last = None
         for match in re.finditer(
-            r"(?<![\w.,:/+\-])(?:\d{4,8}|\d{3}[ -]\d{3})(?=[\s,.\-–—:;!?()]{1,4}(?:(?:is|es|est|ist|é|è|to|là|это|є|是|为|jest) ?(?:[^\W\d_]+ ){0,3}$|onay $|doğrulama $|giriş $|güvenlik $|短信|)(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)",
+            r"(?<![\w.,:/+\-])(?:\d{4,8}|\d{3}[ -]\d{3}|\d\d \d\d \d\d)(?=[\s,.\-–—:;!?()]{1,4}(?:(?:is|es|est|ist|é|è|to|là|это|є|是|为|jest) ?(?:[^\W\d_]+ ){0,3}$|onay $|doğrulama $|giriş $|güvenlik $|短信|)(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |als |como |come |comme |как |як |jako |as |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)",
             norm[max(0, stop - 30) : stop],
         ):
             last = match

@@ -56,7 +56,7 @@ _WAKE: dict[int, str] = {
         hasło hasła haslo hasla hasłem hasle haslem
         khẩu khau mk matkhau mkhau pss
         контрасе* changed share поменя* сменил* cambié cambie changé geänd* mudei cambiat* zmieni* değiş* secret secrets секрет* master contra admin netflix* netflix disney spotify hulu hbo нетфли* кинопо* спотиф* стим steam icloud okko prime lowercase uppercase capital caps заглав* букв буквы буква буквой гасло впн vpn госуслуг*
-        парол parol parolya parolem паролі пороль паролъ кодов* секрет* ключев* таємн* мереж* network encrypt* memorable decrypt netzw* losun* codew* geheim* logind* anmeld* startpasswort masterpass* masterkenn* passwör* einmal* bildsc* entsp* passw paswword contrs* frase palabra secreta phrase chiave chave rede rete kablos* gizli anahtarı şifrey* hasełk* hasełem klucz tajne pas mkhau
+        парол parol parolya parolem паролі пороль паролъ кодов* секрет* ключев* таємн* мереж* network encrypt* memorable decrypt netzw* losun* codew* geheim* logind* anmeld* startpasswort masterpass* masterkenn* passwör* einmal* bildsc* entsp* passw paswword contrs* prova prueba essaie spróbuj dene thử спробуй entrare entre accedere użyj гостев* мережа frase palabra secreta phrase chiave chave rede rete kablos* gizli anahtarı şifrey* hasełk* hasełem klucz tajne pas mkhau
         """,
     Wake.CODE: """
         код коды кода коду кодом кодик пин пинк* пинкод* пинкода cvv cvc cvv2 cvc2 цвв цвц домофон* сигнал* сейф* text combo combin* atm банкома* bankomat подтвер* смс смск* эсэмэс*
@@ -122,7 +122,7 @@ _WAKE: dict[int, str] = {
         номер номера номером номерн* номерз* госном* авто машин* машина тачк* тачка гос номерок авто автом* машиною
         plate plates tag reg registr* license licence car matric* matríc* coche placa placas plaque immat* immatr* voiture auto kennz* kennze* nummern* nummer carro targa macchina
         rejest* rejestr* tablic* samochód auta auto
-        blachy blacha kfz wagen araç araci caisse chapa targata polo passat golf škoda skoda octavia opel corsa renault clio megane mégane peugeot citroen citroën fiat panda punto nissan mazda hyundai mercedes corolla camry civic dacia duster volvo lexus tesla subaru mitsubishi suzuki volkswagen vw chevrolet jeep prius bmw audi toyota honda ford kia ниссан ніссан камри королла солярис рено опель мазда хонда шкода мерс бмв ауди ауді форд пежо ланос держномер* номерний suv truck van parked targata tags plaka* plakam plakası araba biển bien xe
+        blachy blacha kfz wagen araç araci caisse chapa targata moto motos scooter furgon* camion* мотик мотоц* polo passat golf škoda skoda octavia opel corsa renault clio megane mégane peugeot citroen citroën fiat panda punto nissan mazda hyundai mercedes corolla camry civic dacia duster volvo lexus tesla subaru mitsubishi suzuki volkswagen vw chevrolet jeep prius bmw audi toyota honda ford kia ниссан ніссан камри королла солярис рено опель мазда хонда шкода мерс бмв ауди ауді форд пежо ланос держномер* номерний suv truck van parked targata tags plaka* plakam plakası araba biển bien xe
         """,
     Wake.MAIL: """
         собак* собака собачк* точка почта почту почте мыло емейл имейл мейл gmail гмейл джимейл mail email hotmail yahoo outlook icloud proton protonmail yandex yandexru яндекс
