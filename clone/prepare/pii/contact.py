@@ -390,7 +390,7 @@ _CAMEL_NAME = re.compile(  # a made-up name, no brand
 )
 _REDDIT = re.compile(r"(?<![\w/])/?u/([A-Za-z0-9_\-]{3,20})(?!\w)")
 _PLATFORM = re.compile(
-    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord|steam|psn|xbox|twitch|kick|tik ?tok|telegram|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|інст\w{0,6}|тікток\w?|стім\w?|твіч\w?|діскорд\w?|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
+    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord(?:zie|da)?|steam(?:ie|de)?|psn|xbox|twitch(?:u|te|ta)?|kick|tik ?tok|telegram(?:ie)?|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|інст\w{0,6}|тікток\w?|стім\w?|твіч\w?|діскорд\w?|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
     re.IGNORECASE,
 )
 _ODD_NAME = re.compile(r"(?<![\w@./:\-])(?=[\w.\-]*[A-Za-z])(?:[A-Za-z0-9]+(?:[_.\-]+[A-Za-z0-9]+)*_?)(?![\w@/]|\.\w)")
@@ -400,7 +400,7 @@ _NAMED_PLAIN = re.compile(
 )
 _NAMED_ALONE = re.compile(  # a line of nothing but the word and the name
     r"(?:^|\n)\W*(?:(?:my|mein|mi|mio|mon|meu|mój|мой|мій|benim|il mio|o meu|new|neuer|nuovo|nuevo|nouveau) )?"
-    r"(?:user ?name|user|benutzer(?:name)?|nutzername|anmeldename|(?:nome )?utente|nome usuario|(?:nombre de )?usuario|(?:nome de )?usu[aá]rio|(?:nom d')?utilisateur|identifiant|pseudo|(?:nazwa )?użytkownika?|kullanıcı(?: adı[mn]?)?|tên đăng nhập|tên tài khoản"
+    r"(?:user ?name|user|zockername|gamer ?name|benutzer(?:name)?|nutzername|anmeldename|(?:nome )?utente|nome usuario|(?:nombre de )?usuario|(?:nome de )?usu[aá]rio|(?:nom d')?utilisateur|identifiant|pseudo|(?:nazwa )?użytkownika?|kullanıcı(?: adı[mn]?)?|tên đăng nhập|tên tài khoản"
     r"|login|логин|логін|ник(?:нейм)?|нік(?:нейм)?|nick(?:name)?|юзер(?:нейм)?|користувач|пользователь|handle|gamertag|takma ad|用户名|账号)"
     r"(?:'s| is| ist| es| est| è| é| to| là)?\s*[:=–—-]?\s*@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._-][A-Za-z0-9]+)*)[.!]?\s*(?=$|\n)",
     re.IGNORECASE,

@@ -247,7 +247,7 @@ _CLOSE_PLATE = re.compile(  # any shape right after the word for a plate
 )
 _PLATE_WORD = re.compile(
     r"(?<![^\W_])(?:blach\w+|kfz|araç\w*|caisse|chapa|targat\w|tags|госномер\w*|гос\.? ?номер\w*|номер\w{0,2}(?: машины| авто)?|машин\w+|тачк\w+|авто\w*|номерок|номерн\w+|(?:licen[cs]e |number |new |car )?plates?|tag|rego|reg(?:istration)?|car|matr[ií]cula|placas?|patente|coche|carro|plaque(?: d'immatriculation)?|immat\w*|voiture|"
-    r"kennzeichen|nummernschild|auto|wagen|matricola|targa|macchina|rejestracj\w+|rejestracyjn\w+|tablic\w+|samoch\w+|plaka\w*|araba\w*|biển số(?: xe)?|biển|xe|车牌号?|номерн\w+ знак\w*|parked|припаркован\w*|van|truck|bmw|audi|toyota|honda|ford|kia|лада|киа|тойот\w+|"
+    r"kennzeichen|nummernschild|auto|wagen|matricola|targa|macchina|rejestracj\w+|rejestracyjn\w+|tablic\w+|samoch\w+|plaka\w*|araba\w*|biển số(?: xe)?|biển|xe|车牌号?|номерн\w+ знак\w*|parked|parkt|geparkt|gehört mir|припаркован\w*|van|truck|bmw|audi|toyota|honda|ford|kia|лада|киа|тойот\w+|"
     + _CARS
     + r")(?![^\W_])",
     re.IGNORECASE,

@@ -17,14 +17,14 @@ _VALUE = r"(?P<value>[^\W\d_]+(?:-[^\W\d_]+)*)"
 _END = r"[\"'»”`)]*(?=\s*(?:$|[\n.;!,(]|\s[-–—]\s))"
 _TOLD = (
     r"(?:is|was|used to be|ist|war|lautet|lautete|hei(?:ß|ss)t|hie(?:ß|ss)|es|era|será|est|était|etait|c['’ ]?est|c['’]était|è|era|é|foi|to|był[oa]?|brzmi"
-    r"|là|la|là chữ|это|был[аои]?|такой|будет|стоит|це|був|була|було|такий|idi|olan|是|为)"
+    r"|là|là chữ|resta|rimane|reste|bleibt|blieb|queda|quedó|fica|ficou|zostaje|остается|остаётся|остался|лишається|stays|became|wurde|kaldı|это|был[аои]?|такой|будет|стоит|це|був|була|було|такий|idi|olan|是|为)"
 )
 _ADVERB = r"(?:(?:now|still|just|currently|jetzt|nun|noch|immer noch|einfach|ahora|todavía|sigue siendo|maintenant|toujours|juste|ora|adesso|ancora|sempre|agora|ainda|só|teraz|nadal|po prostu|şimdi|hala|vẫn|vẫn là|giờ|теперь|сейчас|просто|все еще|всё ещё|тепер|зараз|досі|also|auch|the word|das wort|la palabra|le mot|слово) ){0,2}"
 _SIGN = r"(?:->|=>|[:=→>–—-])"
 
 _COPULA = re.compile(
-    rf"(?P<of>(?:\s+(?!{_TOLD}\s)[^\s:=→>\n,.;!?]+){{0,5}}?)[\"'»”]?(?:'s|’s|,|\?)?\s*"
-    rf"(?:{_SIGN}|(?<=[\s,?]){_TOLD}(?=\s)|(?<='s)|(?<=’s))\s*{_ADVERB}[\"'«“`(]*{_VALUE}{_END}",
+    rf"(?P<of>(?:\s+(?!{_TOLD}\s)[^\s:=→>\n,.;!?]+){{0,5}}?)(?:\s*\?(?=[^\n?]*$)|)[\"'»”]?(?:'s|’s|,|\?)?\s*"
+    rf"(?:{_SIGN}|(?<=\?)|(?<=\? )|(?<=[\s,?]){_TOLD}(?=\s)|(?<='s)|(?<=’s))\s*{_ADVERB}[\"'«“`(]*{_VALUE}{_END}",
     re.IGNORECASE,
 )
 _CHANGED = re.compile(
@@ -54,12 +54,12 @@ _OF = (
     r"(?:the |la |le |el |il |das |dem |den |l['’])?[^\W\d_-]+(?:-[^\W\d_]+)?)"
 )
 _BARE = re.compile(
-    rf"(?P<of>{_OF}??)\s+[\"'«“`(]*{_VALUE}[\"'»”`)]*(?: ein| idi| olsun| oldu| yaptım| nha| nhé| btw)?\s*[.!]?\s*$",
+    rf"(?:\s+(?:nuova|nueva|nouveau|nova|nuevo|neu|new|yeni|mới))?(?P<of>{_OF}??)\s+[\"'«“`(]*{_VALUE}[\"'»”`)]*(?: ein| idi| olsun| oldu| yaptım| nha| nhé| btw)?\s*[.!]?\s*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _OPENING = re.compile(
     r"(?:^|\n)\W*(?:(?:login|user(?:name)?|usuario|usuário|utente|identifiant|benutzer(?:name)?|kullanıcı(?: adı)?|użytkownik|tk|acc|tài khoản|логин|логін|акк|账号)\W+(?P<user>[\w.@+-]{3,32})[\s,;/]+)?"
-    r"(?:(?:das|der|the|my|our|la|le|el|il|mon|ma|o|a|mi|mein|unser|nowe|stare|nuova|nouveau|neues|новый|новий|мой|мій|наш|yeni|eski|mới|new|old|wi-?fi|wlan|вай-?фай\w?|netflix|hulu|spotify|disney\+?|hbo|icloud|нетфликс|hotspot|g[aä]ste?(?:-?wlan|-?wifi)?|router|drucker|laptop|handy|pc|facebook|insta\w*|facebook|gmail|apple|amazon|steam|роутер|инста|почта|пошта|запиши|лови|держи|ось|вот)\W+){0,3}$",
+    r"(?:(?:das|der|the|my|our|la|le|el|il|mon|ma|o|a|mi|mein|unser|nowe|stare|nuova|nouveau|neues|новый|новий|мой|мій|наш|yeni|eski|mới|new|old|wi-?fi|wlan|вай-?фай\w?|netflix|hulu|spotify|disney\+?|hbo|icloud|нетфликс|hotspot|g[aä]ste?(?:-?wlan|-?wifi)?|router|drucker|laptop|handy|pc|facebook|insta\w*|facebook|gmail|apple|amazon|steam|роутер|инста|почта|пошта|запиши|запомни|запамʼятай|merk dir|notier\w*|schreib auf|note|segna\w*|apunta|anota|zapisz|ghi lại|лови|держи|ось|вот)\W+){0,3}$",
     re.IGNORECASE,
 )
 _TIGHT = re.compile(
@@ -76,8 +76,16 @@ _AS = re.compile(
     re.IGNORECASE,
 )
 _PAIR = re.compile(
-    r"(?:^|\n)\W*(?:[^\W\d_]+\W+){0,2}?(?:log-?in|creds|credentials|(?:zugangs|anmelde|login)daten|credenziali|accesso|credenciales|credenciais|acceso|identifiants|dane (?:do )?logowania|логпас\w*|доступ\w*|вход|вхід|tk|tài khoản|acc|акк)\s*[:=–—-]*\s*"
+    r"(?:^|\n)\W*(?:[^\W\d_]+\W+){0,4}?(?:log-?in|creds|credentials|(?:zugangs|anmelde|login)daten|credenziali|accesso|credenciales|credenciais|acceso|identifiants|dane (?:do )?logowania|логпас\w*|доступ\w*|вход|вхід|tk|tài khoản|acc|акк)(?:\s(?:is|ist|es|è|é|est|to|là))?\s*[:=–—-]*\s*"
     r"(?P<user>[\w.@+-]{3,32})\s*[/|]\s*(?P<value>[^\s/|]{5,32})\s*$",
+    re.IGNORECASE,
+)
+TYPED = re.compile(  # `mets Tigre2018`
+    r"(?:^|\n)\W*(?:also |ok |so |dann |alors |allora |pues )?(?:mets|metti|pon|põe|tape|digita|gib|tippe|nimm|wpisz|nhập|type|enter|use|вводи|введи|вбей|вбивай|пиши|вводь|dene|yaz|usa|prova|prueba|essaie|tenta|spróbuj|попробуй|спробуй|输入)\s(?P<value>[^\W_][\w!#$%&*@-]{6,23})(?! (?:for|to|with))(?:[ ,.!][^\d\n]{0,24})?$",
+    re.IGNORECASE,
+)
+_WIFI_NAME = re.compile(
+    r"(?:^|\n)\W*(?:the |our |my |unser |mein |il nostro |el |le |notre |nosso |nasze |наш |у нас )?(?:wi-?fi|wlan|вай-?фа[йи])(?: is| ist| è| es| é| là| это| це|:)?\s(?P<value>[a-zа-яіїєґ]{3,14}[-_][a-zа-яіїєґ]{3,14})\s*[.!]?\s*$",
     re.IGNORECASE,
 )
 _WIFI = re.compile(
@@ -157,6 +165,11 @@ def pair(norm: str) -> tuple[Span, Span] | None:
 
 def network(norm: str) -> Span | None:
     """Return the two plain words of `the wifi's sunflower lane`."""
+    joined = _WIFI_NAME.search(norm)
+    if joined and not any(
+        part.lower() in _SHORT_TALK or part.lower() in _TALK_WORDS for part in re.split("[-_]", joined["value"])
+    ):
+        return joined.span("value")
     match = _WIFI.search(norm)
     if match is None or any(is_talk(word) and len(word) > 4 for word in match["value"].split()):
         return None

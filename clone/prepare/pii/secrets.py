@@ -22,7 +22,7 @@ _B, _E = r"(?<![^\W_])(?:", r")(?![^\W_])"
 PASSWORD_KEYWORD = re.compile(
     _B
     + r"парол(?:[ьъяюеиі]\w{0,5})?|порол[ьяюе]|parol(?:i|ya|em|e|yu)?|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|(?:кодов|контрольн|секретн|ключев|таємн)\w+ (?:слов\w+|фраз\w+)|ключ\w? (?:от )?(?:сети|мережі)"
-    r"|passwords?|passw0rd|passwrd|pasword|passcode|passphrase|passkey|pass|pwd?|psw|passwd?|pswd|paswword|creds|credentials|(?:secret|memorable|safe) words?|(?:network|encryption|security) key|decrypt(?: it)? with"
+    r"|passwords?|passw0rd|passwrd|pasword|passcode|passphrase|passkey|pass|pwd?|psw|passwd?|pswd|paswword|creds|credentials|(?:secret|memorable|safe|alarm|magic) words?|(?:network|encryption|security) key|decrypt(?: it)? with"
     r"|contrase[nñ]as?|contrs?e?[nñ]a|contra|claves?|frases? secretas?|palabras? (?:clave|secreta)|mot de passe|mots de passe|mdp|motdepasse|mot secret|phrase secr[eè]te|cl[eé]f? r[eé]seau"
     r"|(?:(?:netflix|spotify|disney|amazon|google|apple|instagram|facebook|insta|paypal|steam|haus|firmen|büro|schul|master|haupt|admin|wlan|wifi|router|einmal|standard|start|benutzer|system|netzwerk|login|e?mail|handy|windows|pc|konto|g[aä]ste?|app|neue[sr]?|alte[sr]?|zip|archiv)-?)?(?:passw[oö]r[td]e?[rsn]?|kennw[oö]rt(?:er)?)|(?:zugangs|losungs|geheim|code)wort|zugangscode|pw|(?:zugangs|log-?in|anmelde)daten|(?:netzwerk|wlan-?)schl[üu]ssel|bildschirmsperre|entsperrcode"
     r"|senhas?|palavra[- ](?:passe|secreta)|chave (?:da rede|do wi-?fi)|chiave (?:di accesso|di rete|del wi-?fi)|parola(?: d'ordine| segreta| chiave|m|n[ıi]z|s[ıi])?|[sş]ifre\w{0,7}|gizli kelime|ağ anahtarı"
@@ -621,7 +621,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
         if use:
             yield Hit(*use, Entity.PASSWORD, 0.6, "password.in-use")
             return
-        for match in plain.FOR_NETWORK.finditer(norm):
+        for match in (*plain.FOR_NETWORK.finditer(norm), *plain.TYPED.finditer(norm)):
             if likeness(match["value"]) == 3 and len(match["value"]) >= 7 and not is_code(match["value"]):
                 yield Hit(*match.span("value"), Entity.PASSWORD, 0.6, "password.for-network")
         words = plain.network(norm)

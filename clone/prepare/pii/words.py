@@ -56,7 +56,7 @@ _WAKE: dict[int, str] = {
         hasło hasła haslo hasla hasłem hasle haslem
         khẩu khau mk matkhau mkhau pss
         контрасе* changed share поменя* сменил* cambié cambie changé geänd* mudei cambiat* zmieni* değiş* secret secrets секрет* master contra admin netflix* netflix disney spotify hulu hbo нетфли* кинопо* спотиф* стим steam icloud okko prime lowercase uppercase capital caps заглав* букв буквы буква буквой гасло впн vpn госуслуг*
-        парол parol parolya parolem паролі пороль паролъ кодов* секрет* ключев* таємн* мереж* network encrypt* memorable decrypt netzw* losun* codew* geheim* logind* anmeld* startpasswort masterpass* masterkenn* passwör* einmal* bildsc* entsp* passw paswword contrs* prova prueba essaie spróbuj dene thử спробуй entrare entre accedere użyj гостев* мережа frase palabra secreta phrase chiave chave rede rete kablos* gizli anahtarı şifrey* hasełk* hasełem klucz tajne pas mkhau
+        парол parol parolya parolem паролі пороль паролъ кодов* секрет* ключев* таємн* мереж* network encrypt* memorable decrypt netzw* losun* codew* geheim* logind* anmeld* startpasswort masterpass* masterkenn* passwör* einmal* bildsc* entsp* passw paswword contrs* mets metti pon põe tape digita gib tippe nimm wpisz nhập вводи введи вбей вводь alarm prova prueba essaie spróbuj dene thử спробуй entrare entre accedere użyj гостев* мережа frase palabra secreta phrase chiave chave rede rete kablos* gizli anahtarı şifrey* hasełk* hasełem klucz tajne pas mkhau
         """,
     Wake.CODE: """
         код коды кода коду кодом кодик пин пинк* пинкод* пинкода cvv cvc cvv2 cvc2 цвв цвц домофон* сигнал* сейф* text combo combin* atm банкома* bankomat подтвер* смс смск* эсэмэс*
@@ -115,14 +115,14 @@ _WAKE: dict[int, str] = {
     Wake.USER: """
         ник ники никнейм* логин* юзер* юзерн* инст* инста инсте инсту инстаг* тг телег* телеге телеграм* дискорд* скайп* стим стиме вк твич тикток* аккаунт* акк профил* подпи* нік
         github gitlab linkedin add venmo paypal cashapp insta* nick nickname nickn* user usern* username userna* handle ig insta instag* instagram tg telegram discord snap snapchat skype steam twitch tiktok twitter reddit gamertag psn xbox login id follow telega kik wechat qq
-        usuario usuari* utilis* pseudo benutz* nutzer* nutzername
+        нікнейм* zockername gamername twitchu twitchte twitchta discordzie discordda steamie steamde instagramie telegramie usuario usuari* utilis* pseudo benutz* nutzer* nutzername
         інста інсту інсті інстаг* тікток* стім твіч діскорд* fb tk acc búscame buscame kick zaloguj đăng venmo cashapp screen ign epic roblox follow account profil* kennung nik konto takma rumuz compte utente usuário utilizador użytko* nazwa użytkownika kullan* kullanıcı tên
         """,
     Wake.PLATE: """
         номер номера номером номерн* номерз* госном* авто машин* машина тачк* тачка гос номерок авто автом* машиною
         plate plates tag reg registr* license licence car matric* matríc* coche placa placas plaque immat* immatr* voiture auto kennz* kennze* nummern* nummer carro targa macchina
         rejest* rejestr* tablic* samochód auta auto
-        blachy blacha kfz wagen araç araci caisse chapa targata moto motos scooter furgon* camion* мотик мотоц* polo passat golf škoda skoda octavia opel corsa renault clio megane mégane peugeot citroen citroën fiat panda punto nissan mazda hyundai mercedes corolla camry civic dacia duster volvo lexus tesla subaru mitsubishi suzuki volkswagen vw chevrolet jeep prius bmw audi toyota honda ford kia ниссан ніссан камри королла солярис рено опель мазда хонда шкода мерс бмв ауди ауді форд пежо ланос держномер* номерний suv truck van parked targata tags plaka* plakam plakası araba biển bien xe
+        blachy blacha kfz wagen araç araci caisse chapa targata parkt geparkt gehört moto motos scooter furgon* camion* мотик мотоц* polo passat golf škoda skoda octavia opel corsa renault clio megane mégane peugeot citroen citroën fiat panda punto nissan mazda hyundai mercedes corolla camry civic dacia duster volvo lexus tesla subaru mitsubishi suzuki volkswagen vw chevrolet jeep prius bmw audi toyota honda ford kia ниссан ніссан камри королла солярис рено опель мазда хонда шкода мерс бмв ауди ауді форд пежо ланос держномер* номерний suv truck van parked targata tags plaka* plakam plakası araba biển bien xe
         """,
     Wake.MAIL: """
         собак* собака собачк* точка почта почту почте мыло емейл имейл мейл gmail гмейл джимейл mail email hotmail yahoo outlook icloud proton protonmail yandex yandexru яндекс
