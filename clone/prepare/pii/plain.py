@@ -68,7 +68,7 @@ _TIGHT = re.compile(
 _LOOSE = re.compile(r"pass|claves?|contra|pas|mk", re.IGNORECASE)  # words with other meanings
 _NAMED_SERVICE = re.compile(r"(?:wi-?fi|wlan|netflix|hulu|spotify|disney\+?|hbo|icloud)\W+$", re.IGNORECASE)
 _BEFORE = re.compile(
-    rf"(?:^|\n)\W*{_VALUE}[\"'»”`]*(?:[ ,\n:–—-]+)(?:is|that'?s|that is|it'?s|ist|das ist|è|é|es|es la|est|c['’]est|to|là|это|вот|це|ось|bu|idi)\s+(?:(?:still|the|our|my|new|wifi|wi-fi|das|neue|dein|mein|unser|la|mi|el|tu|le|mon|notre|il|a|o|minha|twoje|nasze|новый|мой|наш|твой|новий|мій)\s+){{0,3}}$",
+    rf"(?:^|\n)\W*{_VALUE}[\"'»”`]*(?:[ ,\n:–—-]+)(?:is|that'?s|that is|it'?s|ist|das ist|è|é|es|es la|est|c['’]est|to|là|это|вот|це|ось|bu|idi)\s+(?:(?:still|the|our|my|new|wifi|wi-fi|wlan|netflix|hulu|spotify|gmail|вайфая|вайфаю|das|neue|dein|mein|unser|la|mi|el|tu|le|mon|notre|il|a|o|minha|twoje|nasze|новый|мой|наш|твой|новий|мій)\s+){{0,3}}$",
     re.IGNORECASE,
 )
 _AS = re.compile(
@@ -135,7 +135,9 @@ def after(norm: str, keyword: re.Match[str], stop: int) -> Span | None:
         line = norm[norm.rfind("\n", 0, keyword.start()) + 1 : keyword.start()]
         is_near = _OF_THING.search(line) or _AS_BEFORE.search(line)
         return bare.span("value") if is_near and line.count(" ") <= 7 and not _WANTS.search(line) else None
-    if _TIGHT.fullmatch(keyword[0]) and not (_NAMED_SERVICE.search(norm, 0, keyword.start()) or opening["user"]):
+    if _TIGHT.fullmatch(keyword[0]) and not (
+        _NAMED_SERVICE.search(norm, 0, keyword.start()) or opening["user"] or bare["of"]
+    ):
         return None
     return bare.span("value")
 
@@ -203,7 +205,7 @@ _ENDS = re.compile(
     re.IGNORECASE,
 )
 _OF_THING = re.compile(
-    r"\b(?:wi-?fi|wlan|вай-?фа\w+|роутер\w*|router\w*|netflix\w*|нетфли\w+|spotify|disney|hulu|почт[ыуи]|пошти?|mail\w*|e-?mail|пошту|инст\w+|інст\w+|insta\w*|facebook|fb|вк|steam|стим\w?|стім\w?|ноут\w*|laptop\w*|pc|компа?|комп'ютера|телефон\w*|phone|handy|tablet\w*|ipad|icloud|apple|google|гугла?|vpn|впн|drucker|printer|гост\w+|g[aä]ste\w*|guest|сайт\w*|аккаунт\w*|акка|облака|casa|maison|nhà|дом\w*|архив\w?|архіву|zip|банк\w?|router\w*|сети|мережі|rete|red|réseau|rede|sieci|ağ|modem\w*|модем\w*)\b",
+    r"\b(?:wi-?fi|wlan|вай-?фа\w+|роутер\w*|router\w*|netflix\w*|нетфли\w+|spotify|disney|hulu|почт[ыуи]|пошти?|mail\w*|e-?mail|пошту|инст\w+|інст\w+|insta\w*|facebook|fb|вк|steam|стим\w?|стім\w?|ноут\w*|laptop\w*|pc|компа?|комп'ютера|телефон\w*|phone|handy|tablet\w*|ipad|icloud|apple|google|гугла?|vpn|впн|drucker|printer|гост\w+|g[aä]ste\w*|guest|сайт\w*|аккаунт\w*|акка|облака|casa|maison|nhà|дом\w*|архив\w?|paypal\w*|gmail\w*|гмейл\w*|discord\w*|дискорд\w*|zoom\w*|зум\w*|twitch\w*|tiktok\w*|тикток\w*|outlook|dropbox|amazon\w*|ebay|yahoo|whatsapp\w*|telegram\w*|телег\w*|airbnb|uber|playstation|psn|xbox|server\w*|сервер\w*|linkedin|twitter\w*|youtube|ютуб\w*|hbo|prime|windows|винд\w+|mac|macbook|скайп\w*|skype|озон\w*|авито|госуслуг\w*|дия|дії|hotspot|точк\w+|кабинет\w*|compte|conto|konta?|account|cuenta|conta|hesab\w*|bilgisayar\w*|computer\w*|ordenador|ordinateur|kompa|komputera|rechner|архіву|zip|банк\w?|router\w*|сети|мережі|rete|red|réseau|rede|sieci|ağ|modem\w*|модем\w*)\b",
     re.IGNORECASE,
 )
 _SHORT_TALK = frozenset(

@@ -689,7 +689,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     pass
                 elif is_colon and (is_last or is_odd):
                     value = 1.2
-                elif has_delimiter and is_last and len(token) >= 5:
+                elif has_delimiter and is_last and len(token) >= 5 and not plain.is_talk(low):
                     value = 1.0 if not is_network else 0.0
                 elif is_odd and not is_network and len(token) >= 5:
                     value = 1.0
