@@ -402,11 +402,11 @@ _NAMED_ALONE = re.compile(  # a line of nothing but the word and the name
     r"(?:^|\n)\W*(?:(?:my|mein|mi|mio|mon|meu|mój|мой|мій|benim|il mio|o meu|new|neuer|nuovo|nuevo|nouveau) )?"
     r"(?:user ?name|user|zockername|gamer ?name|benutzer(?:name)?|nutzername|anmeldename|(?:nome )?utente|nome usuario|(?:nombre de )?usuario|(?:nome de )?usu[aá]rio|(?:nom d')?utilisateur|identifiant|pseudo|(?:nazwa )?użytkownika?|kullanıcı(?: adı[mn]?)?|tên đăng nhập|tên tài khoản"
     r"|login|логин|логін|ник(?:нейм)?|нік(?:нейм)?|nick(?:name)?|юзер(?:нейм)?|користувач|пользователь|handle|gamertag|takma ad|用户名|账号)"
-    r"(?:'s| is| ist| es| est| è| é| to| là)?\s*[:=–—-]?\s*@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._-][A-Za-z0-9]+)*)[.!]?\s*(?=$|\n)",
+    r"(?: id| name| mình| của mình| em| tôi)?(?:'s| is| ist| lautet| hei(?:ß|ss)t| war| es| era| est| è| era| é| to| là| это| це)?\s*[:=–—-]?\s*@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._-][A-Za-z0-9]+)*)[.!]?\s*(?=$|\n)",
     re.IGNORECASE,
 )
 _CALLED_ON = re.compile(  # `auf steam heiß ich dosenbier`, `mi chiamo lupo_grigio su discord`
-    r"(?<![^\W_])(?:(?:hei(?:ß|ss)e? ich|ich hei(?:ß|ss)e?|mi chiamo|me llamo|me chamo|je m['’]appelle|nazywam się|i go by|i'?m called|меня зовут|мене звати|я записан[аы]?|подписан[аы]?)\s+@?(?P<value>[A-Za-z][\w.]{3,24}))(?![\w@])"
+    r"(?<![^\W_])(?:(?:hei(?:ß|ss)e? ich|ich hei(?:ß|ss)e?|nenn(?:t)? mich|call me|chiamami|llámame|appelle[- ]moi|adım|ad[ıi] |mình là|tên mình là|мене звуть|叫|mi chiamo|me llamo|me chamo|je m['’]appelle|nazywam się|i go by|i'?m called|меня зовут|мене звати|я записан[аы]?|подписан[аы]?)\s+@?(?P<value>[A-Za-z][\w.]{3,24}))(?![\w@])"
     r"|(?<![^\W_])(?:(?:find|add|follow|dm|msg|message|hit|search|look) (?:me|us)(?: up)?|búscame|sígueme|agrégame|trovami|seguimi|cercami|trouve[- ]moi|suis[- ]moi|ajoute[- ]moi|such mich|find mich|folg mir|adde mich|me (?:segue|acha|adiciona)|znajdź mnie|dodaj mnie|obserwuj mnie|beni (?:ekle|bul)|добавь меня|найди меня|ищи меня|подпишись|знайди мене|додай мене|kết bạn|add mình)"
     r"[ ,]+(?:on|in|at|en|su|sur|auf|no|na|w|в|у|trên|по)? ?(?:insta\w*|ig|tg|telegram\w?|discord|snap(?:chat)?|steam|twitter|tik ?tok|twitch|инст\w+|тг|телег\w*|стим\w?|дискорд\w?|інст\w+|zalo|fb|facebook)[ :,–—-]+@?(?P<other>[A-Za-z][\w.]{3,24})\s*(?=$|[\n.,!])",
     re.IGNORECASE,

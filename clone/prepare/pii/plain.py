@@ -41,7 +41,7 @@ _STILL = re.compile(
     re.IGNORECASE,
 )
 FOR_NETWORK = re.compile(
-    r"(?<!\S)(?P<value>[^\W_][\w!#$%&*@-]{6,23})[\"'»”]?,? (?:for|für|fürs|per|para|pour|для|от|на|від|do|dla|cho|içi?n)\s(?:(?:the|das|el|il|le|la|o|our|guest|home) )*(?:wi-?fi|wlan|hotspot|вай-?фа\w+|netflix|hulu|spotify|disney|нетфликса?)(?![^\W_])",
+    r"(?<!\S)(?P<value>[^\W_][\w!#$%&*@-]{6,23})[\"'»”]?,? (?:(?:das ist|that'?s|it'?s|è|это|це|c['’]est|es|to|é) für|das ist|that'?s|это|c['’]est|for|für|fürs|per|para|pour|для|от|на|від|do|dla|cho|içi?n)\s(?:(?:the|das|el|il|le|la|o|our|guest|home) )*(?:wi-?fi|wlan|hotspot|вай-?фа\w+|netflix|hulu|spotify|disney|нетфликса?)(?![^\W_])",
     re.IGNORECASE,
 )
 _USE_ON = re.compile(  # `for the guest network use raincloud`
@@ -51,10 +51,10 @@ _USE_ON = re.compile(  # `for the guest network use raincloud`
 # nothing between: the whole line is the thing, what it is of, and the word
 _OF = (
     r"(?:\s+(?:(?:от|к|для|на|до|від|з|у|в|of|for|on|vom|von|der|des|für|fürs|zum|de|del|della|dello|dell'|du|des|da|do|das|dos|pour|per|para|od|do|na|cho|của|nhà)\s+)?"
-    r"(?:the |la |le |el |il |das |dem |den |l['’])?[^\W\d_-]+(?:-[^\W\d_]+)?)"
+    r"(?:the |la |le |el |il |das |dem |den |l['’])?(?:máy tính bảng|máy tính|điện thoại|[^\W\d_-]+(?:-[^\W\d_]+)?))"
 )
 _BARE = re.compile(
-    rf"(?:\s+(?:nuova|nueva|nouveau|nova|nuevo|neu|new|yeni|mới))?(?P<of>{_OF}??)\s+[\"'«“`(]*{_VALUE}[\"'»”`)]*(?: ein| idi| olsun| oldu| yaptım| nha| nhé| btw)?\s*[.!]?\s*$",
+    rf"(?P<new>\s+(?:nuova|nueva|nouveau|nova|nuevo|neu|new|yeni|mới))?(?P<of>{_OF}??)\s+[\"'«“`(]*{_VALUE}[\"'»”`)]*(?: ein| idi| olsun| oldu| yaptım| nha| nhé| btw)?\s*[.!]?\s*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _OPENING = re.compile(
@@ -68,11 +68,11 @@ _TIGHT = re.compile(
 _LOOSE = re.compile(r"pass|claves?|contra|pas|mk", re.IGNORECASE)  # words with other meanings
 _NAMED_SERVICE = re.compile(r"(?:wi-?fi|wlan|netflix|hulu|spotify|disney\+?|hbo|icloud)\W+$", re.IGNORECASE)
 _BEFORE = re.compile(
-    rf"(?:^|\n)\W*{_VALUE}[\"'»”`]*(?:[ ,\n:–—-]+)(?:is|that'?s|that is|it'?s|ist|das ist|è|é|es|es la|est|c['’]est|to|là|это|вот|це|ось|bu|idi)\s+(?:(?:still|the|our|my|new|wifi|wi-fi|wlan|netflix|hulu|spotify|gmail|вайфая|вайфаю|das|neue|dein|mein|unser|la|mi|el|tu|le|mon|notre|il|a|o|minha|twoje|nasze|новый|мой|наш|твой|новий|мій)\s+){{0,3}}$",
+    rf"(?:^|\n)\W*{_VALUE}[\"'»”`]*(?:[ ,\n:–—-]+)(?:is|was|works as|that'?s|that is|it'?s|ist|war|das ist|so hei(?:ß|ss)t|era|était|był[oa]?|był to|був|був це|был[ао]?|была|idi|làm|è|é|es|es la|est|c['’]est|to|là|это|вот|це|ось|bu|idi)\s+(?:(?:still|the|our|my|new|wifi|wi-fi|wlan|netflix|hulu|spotify|gmail|вайфая|вайфаю|das|neue|dein|mein|unser|la|mi|el|tu|le|mon|notre|il|a|o|minha|twoje|nasze|новый|мой|наш|твой|новий|мій)\s+){{0,3}}$",
     re.IGNORECASE,
 )
 _AS = re.compile(
-    rf"(?<![^\W_])(?:try|use|put|type|enter|nimm|probier\w*|gib|prueba|pon|usa|essaie|mets|tape|prova|metti|usa|tenta|põe|spróbuj|wpisz|попробуй|введи|вводи|спробуй|thử|nhập|dùng|dene)\s+[\"'«“`(]*{_VALUE}[\"'»”`)]*\s+(?:as|als|come|como|comme|jako|de|как|як|làm|olarak)\s+(?:(?:the|das|la|el|le|a|o|il)\s+)?$",
+    rf"(?<![^\W_])(?:try|use|put|type|enter|nimm|probier\w*|gib|prueba|pon|usa|essaie|mets|tape|prova|metti|usa|tenta|põe|spróbuj|wpisz|попробуй|введи|вводи|спробуй|thử|nhập|dùng|dene|mit|with|con|avec|com|с|з|với|bei|versuch(?: mal| es mit)?)\s+[\"'«“`(]*{_VALUE}[\"'»”`)]*\s+(?:as|als|come|como|comme|jako|de|как|як|làm|olarak)\s+(?:(?:the|das|la|el|le|a|o|il)\s+)?$",
     re.IGNORECASE,
 )
 _PAIR = re.compile(
@@ -81,7 +81,7 @@ _PAIR = re.compile(
     re.IGNORECASE,
 )
 TYPED = re.compile(  # `mets Tigre2018`
-    r"(?:^|\n)\W*(?:also |ok |so |dann |alors |allora |pues )?(?:mets|metti|pon|põe|tape|digita|gib|tippe|nimm|wpisz|nhập|type|enter|use|вводи|введи|вбей|вбивай|пиши|вводь|dene|yaz|usa|prova|prueba|essaie|tenta|spróbuj|попробуй|спробуй|输入)\s(?P<value>[^\W_][\w!#$%&*@-]{6,23})(?! (?:for|to|with))(?:[ ,.!][^\d\n]{0,24})?$",
+    r"(?:^|\n)\W*(?:also |ok |so |dann |alors |allora |pues )?(?:versuch(?:e|s)?(?: mal| es mal| es)?(?: mit)?|probier(?:e|s)?(?: mal)?(?: mit)?|mets|metti|pon|põe|tape|digita|gib|tippe|nimm|wpisz|nhập|type|enter|use|вводи|введи|вбей|вбивай|пиши|вводь|dene|yaz|usa|prova|prueba|essaie|tenta|spróbuj|попробуй|спробуй|输入)\s(?P<value>[^\W_][\w!#$%&*@-]{6,23})(?! (?:for|to|with))(?:[ ,.!][^\d\n]{0,24})?$",
     re.IGNORECASE,
 )
 _WIFI_NAME = re.compile(
@@ -103,7 +103,7 @@ _TALK_SHAPE = re.compile(
     r"|\w{3,}(?:łem|łam|ł[aoy]?|liśmy|ąć|ujesz|ujemy|cie|ienie|one|any|ane)"
     r"|\w{2,}(?:yor\w*|[dt][ıiuü]m|[dt]ınız|m[ıiuü]ş|acak|ecek|ır mısın|sana|sene|eyim|ayım|lım|lim)"
     # Russian and Ukrainian verbs and adjectives
-    r"|[а-яёіїєґ]+(?:л[аои]?с[ья]|[аяиыеоуі]л[аои]?|[аяиіеє]ть|ться|тися|[аяиуеі]ти|[ую]т|[ая]т|ешь|ишь|аешь|[ая]ет|ит|йте|ите|іть|йти|ай|яй|ый|ий|ая|яя|ое|ее|ые|ие|ого|его|ому|ему|ым|им|ых|их|ался|ен|ён|ана|ено|ены|аю|яю|ую|юю|жу|чу|шу|лю|ся)",
+    r"|[а-яёіїєґ]+(?:л[аои]?с[ья]|[аяиыеоуіё]л[аои]?|[аяиіеє]ть|ться|тися|[аяиуеі]ти|[ую]т|[ая]т|ешь|ишь|аешь|[ая]ет|ит|йте|ите|іть|йти|ай|яй|ый|ий|ая|яя|ое|ее|ые|ие|ого|его|ому|ему|ым|им|ых|их|ался|ен|ён|ана|ено|ены|аю|яю|ую|юю|жу|чу|шу|лю|ся)",
     re.IGNORECASE,
 )
 
@@ -128,7 +128,7 @@ def after(norm: str, keyword: re.Match[str], stop: int) -> Span | None:
     bare = _BARE.match(norm, keyword.end(), stop)
     if bare is None or is_talk(bare["value"]) or _is_asked(norm, bare.end()):
         return None
-    if bare["of"] and not _OF_THING.search(bare["of"]):
+    if bare["of"] and not (_OF_THING.search(bare["of"]) or _OF_SOMETHING.match(bare["of"])):
         return None
     opening = _OPENING.search(norm, 0, keyword.start())
     if opening is None:
@@ -136,7 +136,7 @@ def after(norm: str, keyword: re.Match[str], stop: int) -> Span | None:
         is_near = _OF_THING.search(line) or _AS_BEFORE.search(line)
         return bare.span("value") if is_near and line.count(" ") <= 7 and not _WANTS.search(line) else None
     if _TIGHT.fullmatch(keyword[0]) and not (
-        _NAMED_SERVICE.search(norm, 0, keyword.start()) or opening["user"] or bare["of"]
+        _NAMED_SERVICE.search(norm, 0, keyword.start()) or opening["user"] or bare["of"] or bare["new"]
     ):
         return None
     return bare.span("value")
@@ -192,6 +192,7 @@ def _is_asked(norm: str, end: int) -> bool:
     return norm.startswith("?", end + len(norm[end:]) - len(norm[end:].lstrip()))
 
 
+_OF_SOMETHING = re.compile(r"\s+(?:от|від|fürs)\s", re.IGNORECASE)
 _WANTS = re.compile(  # asks for one, or tells that there is none
     r"(?<![^\W_])(?:need|want|forgot|forget|know|remember|what|which|who|where|how|can|could|give|send|reset|change|lost|no|not|never|n['’]t|without|brauch\w*|welch\w*|wie|wer|wo|schick\w*|sag\w*|kein\w*|nicht|ohne|vergess\w*|dame|pasa\w*|cu[aá]l|qu[eé]|necesito|sin|olvid\w*|manda\w*|dammi|qual\w*|che|serve|senza|dimentic\w*|donne|quel\w*|envoie|sans|oubli\w*|preciso|sem|esquec\w*|daj|jakie|podaj|bez|nie|zapomn\w*|ver|ne|hangi|unut\w*|cho|gì|quên|không"
     r"|дай|дайте|скинь\w*|пришли|скажи|напиши|какой|какая|нужен|надо|забыл\w*|без|не|нет|смени\w*|поменя\w*|який|потріб\w*|забу\w*|немає|нема|зміни\w*)(?![^\W_])",
@@ -201,13 +202,76 @@ _AS_BEFORE = re.compile(
     r"(?<![^\W_])(?:as|als|come|como|comme|jako|как|як)\s+(?:(?:the|das|la|el|le)\s+)?$", re.IGNORECASE
 )
 _ENDS = re.compile(
-    r"[\"'»”`]*\s*(?:$|[\n.,;!)]|(?:for|от|к|до|від|для|на|zum|vom|für|fürs|de|del|della|du|do|da|pour|per|para|nha|nhé|bu)(?!\w))",
+    r"[\"'»”`]*(?: (?:glaub(?:e)? ich|i think|i guess|credo|mi sa|creo|je crois|acho(?: eu)?|chyba|sanırım|galiba|кажется|вроде|по-моему|здається|мабуть|hình như|lol|btw|haha|xd|mdr))?\s*(?:$|[\n.,;!)]|(?:for|от|к|до|від|для|на|zum|vom|für|fürs|de|del|della|du|do|da|pour|per|para|nha|nhé|bu)(?!\w))",
     re.IGNORECASE,
 )
 _OF_THING = re.compile(
-    r"\b(?:wi-?fi|wlan|вай-?фа\w+|роутер\w*|router\w*|netflix\w*|нетфли\w+|spotify|disney|hulu|почт[ыуи]|пошти?|mail\w*|e-?mail|пошту|инст\w+|інст\w+|insta\w*|facebook|fb|вк|steam|стим\w?|стім\w?|ноут\w*|laptop\w*|pc|компа?|комп'ютера|телефон\w*|phone|handy|tablet\w*|ipad|icloud|apple|google|гугла?|vpn|впн|drucker|printer|гост\w+|g[aä]ste\w*|guest|сайт\w*|аккаунт\w*|акка|облака|casa|maison|nhà|дом\w*|архив\w?|paypal\w*|gmail\w*|гмейл\w*|discord\w*|дискорд\w*|zoom\w*|зум\w*|twitch\w*|tiktok\w*|тикток\w*|outlook|dropbox|amazon\w*|ebay|yahoo|whatsapp\w*|telegram\w*|телег\w*|airbnb|uber|playstation|psn|xbox|server\w*|сервер\w*|linkedin|twitter\w*|youtube|ютуб\w*|hbo|prime|windows|винд\w+|mac|macbook|скайп\w*|skype|озон\w*|авито|госуслуг\w*|дия|дії|hotspot|точк\w+|кабинет\w*|compte|conto|konta?|account|cuenta|conta|hesab\w*|bilgisayar\w*|computer\w*|ordenador|ordinateur|kompa|komputera|rechner|архіву|zip|банк\w?|router\w*|сети|мережі|rete|red|réseau|rede|sieci|ağ|modem\w*|модем\w*)\b",
+    r"\b(?:wi-?fi|wlan|вай-?фа\w+|роутер\w*|router\w*|netflix\w*|нетфли\w+|spotify|disney|hulu|почт[ыуи]|пошти?|mail\w*|e-?mail|пошту|инст\w+|інст\w+|insta\w*|facebook|fb|вк|steam|стим\w?|стім\w?|ноут\w*|laptop\w*|pc|компа?|комп'ютера|телефон\w*|phone|handy|tablet\w*|ipad|icloud|apple|google|гугла?|vpn|впн|drucker|printer|гост\w+|g[aä]ste\w*|guest|сайт\w*|аккаунт\w*|акка|облака|casa|maison|nhà|дом\w*|архив\w?|планшет\w*|розетк\w*|máy tính(?: bảng)?|điện thoại|shopee|lazada|allegro|trendyol|mac|nas|архів\w?|paypal\w*|gmail\w*|гмейл\w*|discord\w*|дискорд\w*|zoom\w*|зум\w*|twitch\w*|tiktok\w*|тикток\w*|outlook|dropbox|amazon\w*|ebay|yahoo|whatsapp\w*|telegram\w*|телег\w*|airbnb|uber|playstation|psn|xbox|server\w*|сервер\w*|linkedin|twitter\w*|youtube|ютуб\w*|hbo|prime|windows|винд\w+|mac|macbook|скайп\w*|skype|озон\w*|авито|госуслуг\w*|дия|дії|hotspot|точк\w+|кабинет\w*|compte|conto|konta?|account|cuenta|conta|hesab\w*|bilgisayar\w*|computer\w*|ordenador|ordinateur|kompa|komputera|rechner|архіву|zip|банк\w?|router\w*|сети|мережі|rete|red|réseau|rede|sieci|ağ|modem\w*|модем\w*)\b",
     re.IGNORECASE,
 )
 _SHORT_TALK = frozenset(
-    "down slow fast back dead good bad fine okay weak acting being having super very really kinda still also just only when then here there with your from into over that this what never always just been gone free open need needs make kind sort like just dont wont cant isnt not the and for but too so out off on bit".split()
+    [
+        "down",
+        "slow",
+        "fast",
+        "back",
+        "dead",
+        "good",
+        "bad",
+        "fine",
+        "okay",
+        "weak",
+        "acting",
+        "being",
+        "having",
+        "super",
+        "very",
+        "really",
+        "kinda",
+        "still",
+        "also",
+        "just",
+        "only",
+        "when",
+        "then",
+        "here",
+        "there",
+        "with",
+        "your",
+        "from",
+        "into",
+        "over",
+        "that",
+        "this",
+        "what",
+        "never",
+        "always",
+        "just",
+        "been",
+        "gone",
+        "free",
+        "open",
+        "need",
+        "needs",
+        "make",
+        "kind",
+        "sort",
+        "like",
+        "just",
+        "dont",
+        "wont",
+        "cant",
+        "isnt",
+        "not",
+        "the",
+        "and",
+        "for",
+        "but",
+        "too",
+        "so",
+        "out",
+        "off",
+        "on",
+        "bit",
+    ]
 )

@@ -518,6 +518,14 @@ class ChatPasswordRecognizer(ChatRecognizer):
     entities = (Entity.PASSWORD, Entity.USERNAME)
 
     def scan(self, view: View) -> Iterator[Hit]:
+        for hit in self._passwords(view):
+            yield hit
+            if hit.entity == Entity.PASSWORD:
+                user = _SLASHED.search(view.norm, max(0, hit.start - 40), hit.start)
+                if user and "@" not in user[1] and user[1].lower() not in _NOT_A_VALUE and not user[1].isdigit():
+                    yield Hit(user.start(1), user.end(1), Entity.USERNAME, 0.55, "username.pair")
+
+    def _passwords(self, view: View) -> Iterator[Hit]:
         norm = view.norm
         keywords = [
             k
@@ -603,9 +611,9 @@ class ChatPasswordRecognizer(ChatRecognizer):
         """Passwords that are plain words, where the sentence tells them."""
         told = plain.pair(norm)
         if told:
-            user, value = told
-            if "@" not in norm[slice(*user)]:
-                yield Hit(*user, Entity.USERNAME, 0.6, "username.pair")
+            name, value = told
+            if "@" not in norm[slice(*name)]:
+                yield Hit(*name, Entity.USERNAME, 0.6, "username.pair")
             yield Hit(*value, Entity.PASSWORD, 0.6, "password.pair")
             return
         for i, keyword in enumerate(keywords):
@@ -775,6 +783,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
             yield Hit(last[1], last[1] + len(last[0]), Entity.PASSWORD, 0.6, "password.login")
 
 
+_SLASHED = re.compile(r"(?<![\w.@+-])([A-Za-z][\w.@+-]{2,31})\s+/\s+$")
 _TO_PASS = re.compile(  # to pass something on
     r"(?<!\w)(?:to|can|could|should|must|will|would|you|we|i|they|and|or|just|not|n't|then|i'll|we'll|does|did|do|don't|cannot|compiler|always|also|only|test|tests|it|which|llvm|optimization|the \w+) $",
     re.IGNORECASE,
@@ -921,7 +930,7 @@ _CODE_KEYWORD = re.compile(
     r"|(?:haust[üu]r|eingangs?|keller|b[üu]ro|garten|hof|tresor|sperr|handy|bildschirm|karten|anmelde|login|aktivierungs|authentifizierungs|authentisierungs|schloss|koffer|spind|schlie(?:ß|ss)fach|briefkasten|tiefgaragen|fahrrad|t[üu]r[öo]ffner|zahlen|geheim|pr[üu]f|sms|ger[äa]te|app|wiederherstellungs|pincode|smart|abhol|paket|pickup|packstation|g[aä]ste|schranken|box|keybox|safe|auto|radio|kinder|tablet|iphone|liefer|r[uü]ckruf|anruf|freigabe|verifikations|validierungs|transaktions|zugriffs)-?(?:code|kode|pin)|pincode|(?:sms|push|m|i|chip|photo)-?tan|(?:handy|sim|karten|ec|giro\w*|kredit\w*|bank)-?pin|zahlenschloss|(?:fahrrad)?schloss|schl[üu]ssel(?:box|tresor)"
     r"|mật mã|mã khóa|mã khoá|doğrulama|цифры (?:из|на|от|в|з)"
     + _E
-    + r"|验证码|驗證碼|校验码|动态码|门禁码?|门锁|保险箱密码|安全码|取件码|(?:短信|激活|确认|收到的|发来的|登录|授权)码(?:是|为)?",
+    + r"|验证码|驗證碼|校验码|动态码|门禁码?|门锁码?|(?:大|房|室|楼)?门码|保险箱密码|安全码|取件码|(?:短信|激活|确认|收到的|发来的|登录|授权)码(?:是|为)?",
     re.IGNORECASE,
 )
 _CODE_VERB = re.compile(

@@ -115,7 +115,7 @@ _WAKE: dict[int, str] = {
     Wake.USER: """
         ник ники никнейм* логин* юзер* юзерн* инст* инста инсте инсту инстаг* тг телег* телеге телеграм* дискорд* скайп* стим стиме вк твич тикток* аккаунт* акк профил* подпи* нік
         github gitlab linkedin add venmo paypal cashapp insta* nick nickname nickn* user usern* username userna* handle ig insta instag* instagram tg telegram discord snap snapchat skype steam twitch tiktok twitter reddit gamertag psn xbox login id follow telega kik wechat qq
-        нікнейм* zockername gamername twitchu twitchte twitchta discordzie discordda steamie steamde instagramie telegramie usuario usuari* utilis* pseudo benutz* nutzer* nutzername
+        нікнейм* користувач пользователь юзер юзера логін логіну логіном zockername gamername twitchu twitchte twitchta discordzie discordda steamie steamde instagramie telegramie usuario usuari* utilis* pseudo benutz* nutzer* nutzername
         інста інсту інсті інстаг* тікток* стім твіч діскорд* fb tk acc búscame buscame kick zaloguj đăng venmo cashapp screen ign epic roblox follow account profil* kennung nik konto takma rumuz compte utente usuário utilizador użytko* nazwa użytkownika kullan* kullanıcı tên
         """,
     Wake.PLATE: """
