@@ -19,7 +19,7 @@ _TOLD = (
     r"(?:is|was|used to be|ist|war|lautet|lautete|hei(?:ß|ss)t|hie(?:ß|ss)|es|era|será|est|était|etait|c['’ ]?est|c['’]était|è|era|é|foi|to|był[oa]?|brzmi"
     r"|là|là chữ|resta|rimane|reste|bleibt|blieb|queda|quedó|fica|ficou|zostaje|остается|остаётся|остался|лишається|stays|became|wurde|kaldı|это|был[аои]?|такой|будет|стоит|це|був|була|було|такий|idi|olan|是|为)"
 )
-_ADVERB = r"(?:(?:now|still|just|currently|jetzt|nun|noch|immer noch|einfach|ahora|todavía|sigue siendo|maintenant|toujours|juste|ora|adesso|ancora|sempre|agora|ainda|só|teraz|nadal|po prostu|şimdi|hala|vẫn|vẫn là|giờ|теперь|сейчас|просто|все еще|всё ещё|тепер|зараз|досі|also|auch|the word|das wort|la palabra|le mot|слово) ){0,2}"
+_ADVERB = r"(?:(?:now|still|just|currently|jetzt|nun|noch|immer noch|einfach|ahora|todavía|sigue siendo|maintenant|toujours|juste|ora|adesso|ancora|sempre|agora|ainda|só|teraz|nadal|po prostu|şimdi|hala|vẫn|vẫn là|giờ|теперь|сейчас|просто|все еще|всё ещё|тепер|зараз|досі|also|auch|ja,|klar,|yes,|yeah,|sure,|sí,|oui,|si,|да,|так,|tak,|evet,|the word|das wort|la palabra|le mot|слово) ){0,2}"
 _SIGN = r"(?:->|=>|[:=→>–—-])"
 
 _COPULA = re.compile(
@@ -48,18 +48,22 @@ _USE_ON = re.compile(  # `for the guest network use raincloud`
     rf"(?<![^\W_])(?:wi-?fi|wlan|network|hotspot|netflix|hulu|spotify|вай-?фа\w+|нетфликс\w*)(?![^\W_])[^\n.;?]{{0,16}}?[ ,](?:use|type|enter|put in|nimm|gib|usa|pon|metti|mets|tape|wpisz|вводи|введи|вбей|пиши)\s+[\"'«“`(]*{_VALUE}[\"'»”`)]*(?: ein)?\s*[.!]?\s*$",
     re.IGNORECASE,
 )
+_SEVERAL = re.compile(  # `my pw is three blind mice`
+    r"(?:\s*[:=]\s*|\s+(?:is|ist|war|was|es|è|era|est|это|це)\s+)(?P<value>[^\W\d_]{3,14}(?: [^\W\d_]{3,14}){1,3})\s*[.!]?\s*$",
+    re.IGNORECASE,
+)
 # nothing between: the whole line is the thing, what it is of, and the word
 _OF = (
     r"(?:\s+(?:(?:от|к|для|на|до|від|з|у|в|of|for|on|vom|von|der|des|für|fürs|zum|de|del|della|dello|dell'|du|des|da|do|das|dos|pour|per|para|od|do|na|cho|của|nhà)\s+)?"
     r"(?:the |la |le |el |il |das |dem |den |l['’])?(?:máy tính bảng|máy tính|điện thoại|[^\W\d_-]+(?:-[^\W\d_]+)?))"
 )
 _BARE = re.compile(
-    rf"(?P<new>\s+(?:nuova|nueva|nouveau|nova|nuevo|neu|new|yeni|mới))?(?P<of>{_OF}??)\s+[\"'«“`(]*{_VALUE}[\"'»”`)]*(?: ein| idi| olsun| oldu| yaptım| nha| nhé| btw)?\s*[.!]?\s*$",
+    rf"(?P<new>\s+(?:einfach|halt|mal|just|simplemente|semplicemente|просто|nuova|nueva|nouveau|nova|nuevo|neu|new|yeni|mới))?(?P<of>{_OF}??)\s+[\"'«“`(]*{_VALUE}[\"'»”`)]*(?: ein| idi| olsun| oldu| yaptım| nha| nhé| btw)?\s*[.!]?\s*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _OPENING = re.compile(
     r"(?:^|\n)\W*(?:(?:login|user(?:name)?|usuario|usuário|utente|identifiant|benutzer(?:name)?|kullanıcı(?: adı)?|użytkownik|tk|acc|tài khoản|логин|логін|акк|账号)\W+(?P<user>[\w.@+-]{3,32})[\s,;/]+)?"
-    r"(?:(?:das|der|the|my|our|la|le|el|il|mon|ma|o|a|mi|mein|unser|nowe|stare|nuova|nouveau|neues|новый|новий|мой|мій|наш|yeni|eski|mới|new|old|wi-?fi|wlan|вай-?фай\w?|netflix|hulu|spotify|disney\+?|hbo|icloud|нетфликс|hotspot|g[aä]ste?(?:-?wlan|-?wifi)?|router|drucker|laptop|handy|pc|facebook|insta\w*|facebook|gmail|apple|amazon|steam|роутер|инста|почта|пошта|запиши|запомни|запамʼятай|merk dir|notier\w*|schreib auf|note|segna\w*|apunta|anota|zapisz|ghi lại|лови|держи|ось|вот)\W+){0,3}$",
+    r"(?:(?:das|der|the|my|our|la|le|el|il|mon|ma|o|a|mi|mein|unser|nowe|stare|nuova|nouveau|neues|новый|новий|мой|мій|наш|yeni|eski|mới|new|old|wi-?fi|wlan|вай-?фай\w?|netflix|hulu|spotify|disney\+?|hbo|icloud|нетфликс|hotspot|fritz\.?box|ebay|paypal|allegro|g[aä]ste?(?:-?wlan|-?wifi)?|router|drucker|laptop|handy|pc|facebook|insta\w*|facebook|gmail|apple|amazon|steam|роутер|инста|почта|пошта|запиши|запомни|запамʼятай|merk dir|notier\w*|schreib auf|note|segna\w*|apunta|anota|zapisz|ghi lại|лови|держи|ось|вот)\W+){0,3}$",
     re.IGNORECASE,
 )
 _TIGHT = re.compile(
@@ -125,6 +129,9 @@ def after(norm: str, keyword: re.Match[str], stop: int) -> Span | None:
         ):
             continue
         return match.span("value")
+    several = _SEVERAL.match(norm, keyword.end(), stop)
+    if several and not any(_is_common(word) for word in several["value"].lower().split()):
+        return several.span("value")
     bare = _BARE.match(norm, keyword.end(), stop)
     if bare is None or is_talk(bare["value"]) or _is_asked(norm, bare.end()):
         return None
@@ -188,6 +195,10 @@ def in_use(norm: str) -> Span | None:
     return None
 
 
+def _is_common(word: str) -> bool:
+    return word in _SHORT_TALK or word in _TALK_WORDS or (len(word) > 4 and is_talk(word))
+
+
 def _is_asked(norm: str, end: int) -> bool:
     return norm.startswith("?", end + len(norm[end:]) - len(norm[end:].lstrip()))
 
@@ -206,72 +217,7 @@ _ENDS = re.compile(
     re.IGNORECASE,
 )
 _OF_THING = re.compile(
-    r"\b(?:wi-?fi|wlan|вай-?фа\w+|роутер\w*|router\w*|netflix\w*|нетфли\w+|spotify|disney|hulu|почт[ыуи]|пошти?|mail\w*|e-?mail|пошту|инст\w+|інст\w+|insta\w*|facebook|fb|вк|steam|стим\w?|стім\w?|ноут\w*|laptop\w*|pc|компа?|комп'ютера|телефон\w*|phone|handy|tablet\w*|ipad|icloud|apple|google|гугла?|vpn|впн|drucker|printer|гост\w+|g[aä]ste\w*|guest|сайт\w*|аккаунт\w*|акка|облака|casa|maison|nhà|дом\w*|архив\w?|планшет\w*|розетк\w*|máy tính(?: bảng)?|điện thoại|shopee|lazada|allegro|trendyol|mac|nas|архів\w?|paypal\w*|gmail\w*|гмейл\w*|discord\w*|дискорд\w*|zoom\w*|зум\w*|twitch\w*|tiktok\w*|тикток\w*|outlook|dropbox|amazon\w*|ebay|yahoo|whatsapp\w*|telegram\w*|телег\w*|airbnb|uber|playstation|psn|xbox|server\w*|сервер\w*|linkedin|twitter\w*|youtube|ютуб\w*|hbo|prime|windows|винд\w+|mac|macbook|скайп\w*|skype|озон\w*|авито|госуслуг\w*|дия|дії|hotspot|точк\w+|кабинет\w*|compte|conto|konta?|account|cuenta|conta|hesab\w*|bilgisayar\w*|computer\w*|ordenador|ordinateur|kompa|komputera|rechner|архіву|zip|банк\w?|router\w*|сети|мережі|rete|red|réseau|rede|sieci|ağ|modem\w*|модем\w*)\b",
+    r"\b(?:wi-?fi|wlan|вай-?фа\w+|роутер\w*|router\w*|netflix\w*|нетфли\w+|spotify|disney|hulu|почт[ыуи]|пошти?|mail\w*|e-?mail|пошту|инст\w+|інст\w+|insta\w*|facebook|fb|вк|steam|стим\w?|стім\w?|ноут\w*|laptop\w*|pc|компа?|комп'ютера|телефон\w*|phone|handy|tablet\w*|ipad|icloud|apple|google|гугла?|vpn|впн|drucker|printer|гост\w+|g[aä]ste\w*|guest|сайт\w*|аккаунт\w*|акка|облака|casa|maison|nhà|дом\w*|архив\w?|планшет\w*|розетк\w*|máy tính(?: bảng)?|điện thoại|shopee|lazada|allegro|trendyol|mac|nas|архів\w?|fritz\.?box|ebay|paypal\w*|gmail\w*|гмейл\w*|discord\w*|дискорд\w*|zoom\w*|зум\w*|twitch\w*|tiktok\w*|тикток\w*|outlook|dropbox|amazon\w*|ebay|yahoo|whatsapp\w*|telegram\w*|телег\w*|airbnb|uber|playstation|psn|xbox|server\w*|сервер\w*|linkedin|twitter\w*|youtube|ютуб\w*|hbo|prime|windows|винд\w+|mac|macbook|скайп\w*|skype|озон\w*|авито|госуслуг\w*|дия|дії|hotspot|точк\w+|кабинет\w*|compte|conto|konta?|account|cuenta|conta|hesab\w*|bilgisayar\w*|computer\w*|ordenador|ordinateur|kompa|komputera|rechner|архіву|zip|банк\w?|router\w*|сети|мережі|rete|red|réseau|rede|sieci|ağ|modem\w*|модем\w*)\b",
     re.IGNORECASE,
 )
-_SHORT_TALK = frozenset(
-    [
-        "down",
-        "slow",
-        "fast",
-        "back",
-        "dead",
-        "good",
-        "bad",
-        "fine",
-        "okay",
-        "weak",
-        "acting",
-        "being",
-        "having",
-        "super",
-        "very",
-        "really",
-        "kinda",
-        "still",
-        "also",
-        "just",
-        "only",
-        "when",
-        "then",
-        "here",
-        "there",
-        "with",
-        "your",
-        "from",
-        "into",
-        "over",
-        "that",
-        "this",
-        "what",
-        "never",
-        "always",
-        "just",
-        "been",
-        "gone",
-        "free",
-        "open",
-        "need",
-        "needs",
-        "make",
-        "kind",
-        "sort",
-        "like",
-        "just",
-        "dont",
-        "wont",
-        "cant",
-        "isnt",
-        "not",
-        "the",
-        "and",
-        "for",
-        "but",
-        "too",
-        "so",
-        "out",
-        "off",
-        "on",
-        "bit",
-    ]
-)
+_SHORT_TALK = frozenset(word for line in read_list("short_talk.txt") for word in line.split())
