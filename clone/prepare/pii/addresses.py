@@ -55,7 +55,7 @@ _RU_FLAT = re.compile(
 )
 
 _EN_STREET = r"(?:Street|St|Str|Road|Rd|Avenue|Ave|Av|Lane|Ln|Drive|Dr|Court|Ct|Boulevard|Blvd|Terrace|Ter|Crescent|Cres|Close|Place|Pl|Square|Sq|Way|Highway|Hwy|Parkway|Pkwy|Grove|Gardens|Gdns|Hill|Row|Mews|Circle|Cir|Trail|Trl|Ridge|Walk|Loop|Alley|Quay|Green|Broadway|Wharf|View|Rise|Park|Path|Pike|Turnpike|Plaza|Run|Vale)"
-_EN_UNIT = r"(?:(?:Apt|Apartment|Flat|Unit|Suite|Ste|Floor|Fl|Room|Rm|Bldg|Building|Block|Blk)\.?\s*#?\s*[A-Za-z]?-?\d{0,4}[A-Za-z]?(?!\w)|#\s?\w{1,5})"
+_EN_UNIT = r"(?:(?i:Apt|Apartment|Flat|Unit|Suite|Ste|Floor|Fl|Room|Rm|Bldg|Building|Block|Blk)\.?\s*#?\s*[A-Za-z]?-?\d{0,4}[A-Za-z]?(?!\w)|#\s?\w{1,5})"
 _EN_TAIL = rf"(?:[,]?\s+{_EN_UNIT})?(?:,\s*(?!and\b|or\b|but\b|so\b)[A-Z][A-Za-z.'\-]+(?!\w)(?: [A-Z][A-Za-z.'\-]+(?!\w)){{0,2}}(?:,?\s+[A-Z]{{2}}(?![\w]))?)?(?:,?\s+[A-Z]{{2}}(?!\w))?(?:,?\s+(?:\d{{5}}(?:-\d{{4}})?|[A-Z]{{1,2}}\d[A-Z\d]? ?\d[A-Z]{{2}}))?(?:,\s*(?:USA|UK|United Kingdom|London))?"
 _EN = re.compile(
     rf"(?<![\w$€£.,:/])(?:(?:{_EN_UNIT}),?\s+)?\d{{1,5}}[A-Za-z]?(?:[-/]\d{{1,4}})?,? (?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\.? )?(?!(?:min|mins|minutes?|hours?|am|pm|km|miles?|people|more|of|in|on|at|to|for|from|the|a|days?|times|weeks?|years?|blocks?|my|ne|your|ur|this|that|her|his|our|no|any|all|each|every|long|half|best|wrong|right|way|bless|go|get|do|see|meet|take|find|same|other|different|u|ya|one|new|lane)\b)(?!(?i:downing street))(?:(?:[A-Za-z0-9'’.\-]+ ){{1,3}}{_EN_STREET}|Broadway)(?![\w'’])\.?(?: (?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)(?!\w))?{_EN_TAIL}",

@@ -9,6 +9,7 @@ from functools import lru_cache
 import phonenumbers
 
 from clone.prepare.pii.base import ChatRecognizer, Hit
+from clone.prepare.pii.plain import is_talk
 from clone.prepare.pii.types import Entity
 from clone.prepare.pii.values import is_code, likeness
 from clone.prepare.pii.view import View
@@ -375,7 +376,7 @@ _PROFILE_STOP = frozenset(
 )
 _USER_WORD = re.compile(
     r"(?:微信号?|微博|用户名|抖音号?|小红书|昵称|账号|(?<![^\W_])(?:ник\w{0,4}|никнейм\w*|логин\w*|юзер\w*|інст\w{0,6}|тікток\w?|стім\w?|твіч\w?|діскорд\w?|fb|tk|acc|venmo|cash ?app|screen ?name|ign|(?:benutzer)?kennung|nik|profil|konto|compte|takma ad\w?|rumuz|follow(?: me)?|userid|инст[аеуы]?\w{0,6}|тг\w?|телег[аеуи]\w*|телеграм\w?|дискорд\w?|скайп\w?|стим\w?|тви[чт]\w*|тикток\w?|аккаунт\w?|акк|вк|нік\w*|логін\w*|профил\w+|"
-    r"nick(?:name)?|user ?name|user(?:id)?|handle|ig|insta|instagram|tg|telegram|discord|snap(?:chat)?|skype|steam|twitch|tik ?tok|twitter|reddit|gamertag|psn|xbox(?: live)?|login|log in|logs in|kik|wechat|qq|gamer tag|account|epic|riot(?: id)?|roblox|"
+    r"nick(?:name)?|user ?name|user(?:id)?|handle|ig|insta(?:gram)?(?:[ıi]m)?|tg|telegram(?:[ıi]m)?|discord(?:um)?|snap(?:chat)?|skype|steam|twitch|tik ?tok|twitter|reddit|gamertag|psn|xbox(?: live)?|login|log in|logs in|kik|wechat|qq|gamer tag|account|epic|riot(?: id)?|roblox|"
     r"usuario|utilisateur|pseudo|identifiant|benutzer(?:name)?|nutzername|utente|nome utente|usu[aá]rio|utilizador|użytkownik\w*|nazwa użytkownika|kullan[ıi]c[ıi](?: ad[ıi]\w*)?|tên đăng nhập|tên tài khoản|tên người dùng|zalo|ID)(?![^\W_])"
     r")(?:\s*(?:id|name|tag|号))?(?P<gap>[\s:=\-–—'\"«“(>是：]{1,4}(?:(?:у меня|мой|моя|есть|под|это|is|as|my|me|its|it's|called|mi|es|mon|c'est|est|mein|ist|meu|minha|é|mio|è|mój|to|là|của|mình|tôi|benim|add|on|в инсте|в тг|в телеге|=|:)[\s:]{1,3}){0,3})@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._\-#]?[A-Za-z0-9_]+)*)",
     re.IGNORECASE,
@@ -389,7 +390,7 @@ _CAMEL_NAME = re.compile(  # a made-up name, no brand
 )
 _REDDIT = re.compile(r"(?<![\w/])/?u/([A-Za-z0-9_\-]{3,20})(?!\w)")
 _PLATFORM = re.compile(
-    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord|steam|psn|xbox|twitch|kick|tik ?tok|telegram|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|інст\w{0,6}|тікток\w?|стім\w?|твіч\w?|діскорд\w?|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
+    r"(?<![^\W_])(?:insta\w{0,5}|ig|snap(?:chat)?|twitter|tweet\w*|git(?:hub|lab)|reddit|discord(?:zie|da)?|steam(?:ie|de)?|psn|xbox|twitch(?:u|te|ta)?|kick|tik ?tok|telegram(?:ie)?|tg|kik|threads|handle|username|nick(?:name)?|gamertag|инст\w{0,5}|тг|телег\w*|телеграм\w*|дискорд\w*|стим\w?|тикток\w?|твиттер\w?|ник\w{0,3}|никнейм|нік\w{0,3}|інст\w{0,6}|тікток\w?|стім\w?|твіч\w?|діскорд\w?|логин\w{0,2}|логін|юзер\w*|facebook|fb|zalo|skype|скайп\w?)(?![^\W_])",
     re.IGNORECASE,
 )
 _ODD_NAME = re.compile(r"(?<![\w@./:\-])(?=[\w.\-]*[A-Za-z])(?:[A-Za-z0-9]+(?:[_.\-]+[A-Za-z0-9]+)*_?)(?![\w@/]|\.\w)")
@@ -397,6 +398,20 @@ _NAMED_PLAIN = re.compile(
     r"(?:benutzername|usuario|usu[aá]rio|utente|utilisateur|pseudo|użytkownik|handle|username|user name|nick(?:name)?|gamertag|tag|insta(?:gram)?|ig|snap(?:chat)?|twitter|tiktok|github|ник\w{0,2}|никнейм|нік|логин|логін|инста|тг)(?: name| id)?(?: (?:de|di|do|on|in|for|в|на|en|sur|auf|w) (?:twitch|insta\w*|steam|discord|tiktok|telegram|psn|xbox|стиме|тг|инсте|дискорде))?(?:'s| is| es| est| ist| é| è| ist| to| -|:| =|(?<=twitch)|(?<=steam)|(?<=discord)|(?<=tiktok)|(?<=стиме)) ?@?([A-Za-z][A-Za-z0-9]{4,24})\s*(?:[.,!;)]|$)",
     re.IGNORECASE,
 )
+_NAMED_ALONE = re.compile(  # a line of nothing but the word and the name
+    r"(?:^|\n)\W*(?:(?:my|mein|mi|mio|mon|meu|mój|мой|мій|benim|il mio|o meu|new|neuer|nuovo|nuevo|nouveau) )?"
+    r"(?:user ?name|user|zockername|gamer ?name|benutzer(?:name)?|nutzername|anmeldename|(?:nome )?utente|nome usuario|(?:nombre de )?usuario|(?:nome de )?usu[aá]rio|(?:nom d')?utilisateur|identifiant|pseudo|(?:nazwa )?użytkownika?|kullanıcı(?: adı[mn]?)?|tên đăng nhập|tên tài khoản"
+    r"|login|логин|логін|ник(?:нейм)?|нік(?:нейм)?|nick(?:name)?|юзер(?:нейм)?|користувач|пользователь|handle|gamertag|takma ad|用户名|账号)"
+    r"(?: id| name| mình| của mình| em| tôi)?(?:'s| is| ist| lautet| hei(?:ß|ss)t| war| es| era| est| è| era| é| to| là| это| це)?\s*[:=–—-]?\s*@?(?P<value>[A-Za-z][A-Za-z0-9]*(?:[._-][A-Za-z0-9]+)*)[.!]?\s*(?=$|\n)",
+    re.IGNORECASE,
+)
+_CALLED_ON = re.compile(  # `auf steam heiß ich dosenbier`, `mi chiamo lupo_grigio su discord`
+    r"(?<![^\W_])(?:(?:hei(?:ß|ss)e? ich|ich hei(?:ß|ss)e?|nenn(?:t)? mich|call me|chiamami|llámame|appelle[- ]moi|adım|ad[ıi] |mình là|tên mình là|мене звуть|叫|mi chiamo|me llamo|me chamo|je m['’]appelle|nazywam się|i go by|i'?m called|меня зовут|мене звати|я записан[аы]?|подписан[аы]?)\s+@?(?P<value>[A-Za-z][\w.]{3,24}))(?![\w@])"
+    r"|(?<![^\W_])(?:(?:find|add|follow|dm|msg|message|hit|search|look) (?:me|us)(?: up)?|búscame|sígueme|agrégame|trovami|seguimi|cercami|trouve[- ]moi|suis[- ]moi|ajoute[- ]moi|such mich|find mich|folg mir|adde mich|me (?:segue|acha|adiciona)|znajdź mnie|dodaj mnie|obserwuj mnie|beni (?:ekle|bul)|добавь меня|найди меня|ищи меня|подпишись|знайди мене|додай мене|kết bạn|add mình)"
+    r"[ ,]+(?:on|in|at|en|su|sur|auf|no|na|w|в|у|trên|по)? ?(?:insta\w*|ig|tg|telegram\w?|discord|snap(?:chat)?|steam|twitter|tik ?tok|twitch|инст\w+|тг|телег\w*|стим\w?|дискорд\w?|інст\w+|zalo|fb|facebook)[ :,–—-]+@?(?P<other>[A-Za-z][\w.]{3,24})\s*(?=$|[\n.,!])",
+    re.IGNORECASE,
+)
+_QQ = re.compile(r"(?<![^\W_])qq(?:号码?)?\s*(?:是|[:=])?\s*(?P<value>[1-9]\d{4,10})(?!\d)", re.IGNORECASE)
 _URLISH_NAME = re.compile(
     r"\.(?:com|ru|org|net|io|me|txt|pdf|docx?|png|jpe?g|py|js|html|exe|zip|apk|gg|tv)$", re.IGNORECASE
 )
@@ -551,7 +566,7 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 is_foreign = not value.isupper() and view.has_cyrillic
                 is_colon = any(c in match["gap"] for c in ":=：")
                 has_password = re.match(
-                    r"[\s,;/]+(?:and |и |y )?(?:pass|pw|pwd|пасс|парол|contra|mdp|şifre|hasło|senha)",
+                    r"[\s,;/]+(?:and |и |y )?(?:pass|pw|pwd|пасс|парол|contra|clave|mdp|mot de passe|şifre|parola|hasło|senha|kennwort|mk|mật khẩu)",
                     norm[match.end() :],
                     re.IGNORECASE,
                 )
@@ -563,8 +578,17 @@ class ChatUsernameRecognizer(ChatRecognizer):
                     or (view.wake & Wake.CJK and len(value) >= 5)
                 ):
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.7, "username.announced")
+            for match in _NAMED_ALONE.finditer(norm):
+                low = match["value"].lower()
+                if low not in _USER_STOP and low not in _PLAIN_AFTER and not is_talk(low, shortest=4):
+                    yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.6, "username.alone")
+            for match in _QQ.finditer(norm):
+                yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.7, "username.number")
             platform = _PLATFORM.search(norm)
             if platform:
+                for match in _CALLED_ON.finditer(norm):
+                    if not is_talk(match[match.lastgroup or 0], shortest=4):
+                        yield Hit(*match.span(match.lastgroup or 0), Entity.USERNAME, 0.6, "username.called")
                 for match in _ODD_NAME.finditer(norm):
                     is_near = match.start() - platform.end() <= 30 and platform.start() - match.end() <= 30
                     is_camel = len(view.words) <= 8 and _CAMEL_NAME.fullmatch(match[0])
@@ -621,6 +645,51 @@ _PLAIN_AFTER = frozenset(
         "trash",
         "dying",
         "dead",
+        "page",
+        "pages",
+        "form",
+        "screen",
+        "button",
+        "field",
+        "shell",
+        "manager",
+        "system",
+        "prompt",
+        "session",
+        "fails",
+        "first",
+        "input",
+        "space",
+        "interface",
+        "experience",
+        "guide",
+        "manual",
+        "data",
+        "code",
+        "land",
+        "side",
+        "mode",
+        "cave",
+        "cage",
+        "names",
+        "list",
+        "error",
+        "errors",
+        "script",
+        "time",
+        "details",
+        "info",
+        "friendly",
+        "agent",
+        "groups",
+        "base",
+        "level",
+        "facing",
+        "problem",
+        "works",
+        "help",
+        "want",
+        "wants",
     ]
 )
 

@@ -44,6 +44,7 @@ _SHAPES: tuple[tuple[str, Entity, str], ...] = (
     ("br_rg", Entity.NATIONAL_ID, r"\d{1,2}\.\d{3}\.\d{3}-[\dXx]"),
     ("ru_passport", Entity.PASSPORT, r"\d{2} ?\d{2} \d{6}|\d{4} №? ?\d{6}"),
     ("ru_birth", Entity.NATIONAL_ID, r"[IVXІХ]{1,4}-[А-Я]{2} ?№? ?\d{6}"),
+    ("it_cie", Entity.NATIONAL_ID, r"C[A-Z] ?\d{5} ?[A-Z]{2}"),
     ("vn_bhyt", Entity.HEALTH_ID, r"[A-Z]{2} ?\d ?\d{2} ?\d{10}"),
 )
 # What must not stand before any of them is asked once a place, not once a shape: most places are inside a word.
@@ -217,11 +218,38 @@ _PLATE_SHAPES: tuple[tuple[str, str, bool], ...] = (
     ("pl", r"[A-Z]{2,3} ?[A-Z0-9]{4,5}", False),
     ("vn", r"\d{2}[A-Za-zĐđ][A-Za-z0-9]?[- ]?\d{3}\.?\d{2}|\d{2}[A-Z]\d?[- ]\d{4}", True),
     ("us", r"(?=[A-Za-z0-9]*\d)[A-Za-z0-9]{2,4}[ \-]?[A-Za-z0-9]{2,5}", False),
+    ("mx", r"[A-Za-z]{3}-\d{2}-\d{2}|[A-Za-z]{3}-\d{3}-[A-Za-z]", False),
     ("cn", r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼] ?[A-Za-z][ ·.]?[A-Za-z0-9]{5,6}", True),
+)
+_CARS = (
+    r"moto|scooter|furgon\w+|cami[oó]n\w*|мотик\w?|мотоцикл\w*|polo|passat|golf|škoda|skoda|octavia|opel|corsa|renault|clio|m[eé]gane|peugeot|citro[eë]n|fiat|panda|punto|nissan|mazda|hyundai|mercedes|corolla|camry|civic|dacia|duster|volvo|lexus|tesla|subaru|mitsubishi|suzuki|volkswagen|vw|chevrolet|jeep|prius"
+    r"|ниссан\w?|ніссан\w?|камри|королла|солярис|рено|опель|мазд\w|хонд\w|шкод\w|мерс\w?|бмв|ауди|ауді|форд\w?|пежо|хюндай|ланос|мицубиси|фольксваген"
+)
+# lower-case and compact shapes, only beside a word for a car
+_CAR_WORD = re.compile(
+    r"(?<![^\W_])(?:auto|wagen|macchina|voiture|coche|carro|samoch[oó]d\w*|araba\w*|araç\w*|car|van|truck|suv|машин\w+|тачк\w+|авто|xe|bmw|audi|toyota|honda|ford|kia|"
+    + _CARS
+    + r")(?![^\W_])",
+    re.IGNORECASE,
+)
+_CAR_PLATE = re.compile(
+    r"(?<![\w.\-/#@$])(?:[a-z]{2}[ \-]?\d{3}[ \-]?[a-z]{2}|\d{4}[ \-]?(?!bmw|gtx|kmh|mhz|rpm|psc)[bcdfghj-npr-tv-z]{3}"
+    r"|(?:0[1-9]|[1-7]\d|8[01]) ?(?!km|kg|kw|ps|hp|mm|cm|am|pm|gb|tl|k |l |h |m |x |d )[a-z]{1,3} ?\d{3,4}"
+    r"|(?!(?:in|im|am|um|ist|bis|von|vom|es|er|so|zu|der|die|das|mit|und|auf|vor|ab|ca|nur|the|for|at|is|or|of|to|my) )[a-zäöü]{1,3}[ \-](?!(?:um|am|im|zu|so|ca) )[a-z]{1,2}[ \-]?\d{2,4}"
+    r"|(?!(?:za|na|do|od|po|we|to|ma|ok|co|km) \d{4})[a-z]{2,3} ?(?:\d{5}|\d{4}[a-z]|\d{3}[a-z]{2}|\d[a-z]\d{3}|\d{2}[a-z]\d{2})"
+    r"|[a-z]{3}(?! ?(?:19|20)\d\d)[ \-]?\d[a-z0-9]\d{2}|[a-z]{2}\d{2} ?[a-z]{3}|\d[a-z]{3} ?\d{3})(?![\w]|-\d|[.,:]\d)",
+    re.IGNORECASE,
+)
+_CLOSE_PLATE = re.compile(  # any shape right after the word for a plate
+    r"(?<![^\W_])(?:(?:licen[cs]e |number )?plate|kennzeichen|nummernschild|targa|plaque|immat\w*|matr[ií]cula|placas?|chapa|plaka|rejestracja|tablice|rego|biển số|госномер|держномер)(?: number| no\.?| nr\.?)?(?: is| ist| es| est| è| é| to| là|:|=)* "
+    r"(?P<value>(?=[a-z0-9 \-]*\d)(?=[\d \-]*[a-z])[a-z0-9]{1,4}[ \-]?[a-z0-9]{2,5})(?![\w\-])",
+    re.IGNORECASE,
 )
 _PLATE_WORD = re.compile(
     r"(?<![^\W_])(?:blach\w+|kfz|araç\w*|caisse|chapa|targat\w|tags|госномер\w*|гос\.? ?номер\w*|номер\w{0,2}(?: машины| авто)?|машин\w+|тачк\w+|авто\w*|номерок|номерн\w+|(?:licen[cs]e |number |new |car )?plates?|tag|rego|reg(?:istration)?|car|matr[ií]cula|placas?|patente|coche|carro|plaque(?: d'immatriculation)?|immat\w*|voiture|"
-    r"kennzeichen|nummernschild|auto|wagen|matricola|targa|macchina|rejestracj\w+|rejestracyjn\w+|tablic\w+|samoch\w+|plaka\w*|araba\w*|biển số(?: xe)?|biển|xe|车牌号?|номерн\w+ знак\w*|parked|припаркован\w*|van|truck|bmw|audi|toyota|honda|ford|kia|лада|киа|тойот\w+)(?![^\W_])",
+    r"kennzeichen|nummernschild|auto|wagen|matricola|targa|macchina|rejestracj\w+|rejestracyjn\w+|tablic\w+|samoch\w+|plaka\w*|araba\w*|biển số(?: xe)?|biển|xe|车牌号?|номерн\w+ знак\w*|parked|parkt|geparkt|gehört mir|припаркован\w*|van|truck|bmw|audi|toyota|honda|ford|kia|лада|киа|тойот\w+|"
+    + _CARS
+    + r")(?![^\W_])",
     re.IGNORECASE,
 )
 _STRONG_PLATE_WORD = re.compile(
@@ -261,6 +289,17 @@ class ChatPlateRecognizer(ChatRecognizer):
         has_word = bool(view.wake & Wake.PLATE or view.wake & Wake.CJK) and _PLATE_WORD.search(norm)
         if not has_word and not _PLAIN_PLATE.search(norm):
             return
+        if has_word:
+            close = _CLOSE_PLATE.search(norm)
+            if (
+                close
+                and sum(map(str.isdigit, close["value"])) >= 2
+                and re.search(r"\d[^\W\d_]|[^\W\d_][ \-]?\d", close["value"])
+            ):
+                yield Hit(*close.span("value"), Entity.LICENSE_PLATE, 0.7, "plate.beside-word")
+            if len(view.words) <= 9 and _CAR_WORD.search(norm):
+                for match in _CAR_PLATE.finditer(norm):
+                    yield Hit(match.start(), match.end(), Entity.LICENSE_PLATE, 0.6, "plate.beside-car")
         is_strong = bool(has_word and _STRONG_PLATE_WORD.search(norm))
         for name, pattern, is_plain in self._patterns:
             if (not is_plain and not has_word) or (name == "us" and not is_strong) or (name == "pl" and not is_strong):

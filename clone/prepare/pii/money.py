@@ -52,12 +52,17 @@ _IBAN_LENGTHS = {
 }  # fmt: skip
 _IBAN = re.compile(r"(?<![^\W_])([A-Za-z]{2})[ \-]?(\d[ \-.]?\d)((?:[ \-.]{0,2}[A-Za-z0-9]){10,30})(?![^\W_])")
 _ACCOUNT = re.compile(
-    r"(?:р/?с[чч]?(?:[её]т)?|рсч|(?:расч[её]тный |лицевой |номер )?сч[её]т\w{0,2}|рахун\w+|account(?: number| no\.?| num)?|acct|acc(?: no)?|a/c|routing(?: number)?|sort code|aba|cuenta(?: corriente)?|compte|rib|konto(?:nummer)?|conta(?: corrente)?|conto|numer konta|rachun\w+|nr konta|hesap(?: no)?|hesab\w*|stk|số tk|số tài khoản|tài khoản|tk|账号|账户|帐号|帐户|kontonr\.?|iban|bsb|clabe|cbu|карточк\w+|лицевой|л/с|к/с|ag[eê]ncia)"
+    r"(?:р/?с[чч]?(?:[её]т)?|рсч|(?:расч[её]тный |лицевой |номер )?сч[её]т\w{0,2}|рахун\w+|account(?: number| no\.?| num)?|acct|acc(?: no)?|a/c|routing(?: number)?|sort code|aba|cuenta(?: corriente)?|compte|rib|konto(?:nummer)?|kto\.?(?:-?nr\.?)?|conta(?: corrente)?|conto|numer konta|rachun\w+|nr konta|hesap(?: no)?|hesab\w*|stk|số tk|số tài khoản|tài khoản|tk|账号|账户|帐号|帐户|kontonr\.?|iban|bsb|clabe|cbu|карточк\w+|лицевой|л/с|к/с|ag[eê]ncia)"
     r"[^\d\n]{0,24}?((?:[A-Z]{2})?\d(?:[ \-./]{0,2}\d){5,27}(?:-?[\dxX])?)(?![\w])",
     re.IGNORECASE,
 )
 _PLAIN_RU_ACCOUNT = re.compile(
     r"(?<!\d)(?:40[58]\d{2}|407\d\d|30[12]\d\d|423\d\d|455\d\d)[ ]?(?:\d[ ]?){14}\d(?!\d)|(?<![\d+])\d\d(?: \d{4}){6}(?![ ]?\d)"
+)
+_NRB = re.compile(r"(?<![\w+])\d{2} ?(?:\d{4} ?){5}\d{4}(?![ ]?\w)")  # a Polish account without its country
+_AT_BANK = re.compile(  # Vietnamese: the number, then the bank
+    r"(?<!\d)(\d{8,19})(?= (?:vietcombank|vcb|techcombank|tcb|vietinbank|ctg|bidv|mb ?bank|mb|acb|agribank|vpbank|tpbank|sacombank|vib|shb|msb|hdbank|ocb|scb)(?!\w))",
+    re.IGNORECASE,
 )
 _SORT_CODE = re.compile(r"(?:sort(?: ?code)?)\D{0,6}(\d\d[- ]?\d\d[- ]?\d\d)(?!\d)", re.IGNORECASE)
 _ACC_DIGITS = re.compile(r"(?<!\d)(\d{8}|\d{10,20})(?!\d)")
@@ -163,6 +168,11 @@ class ChatBankRecognizer(ChatRecognizer):
             yield from self._iban(norm, match)
         for match in _PLAIN_RU_ACCOUNT.finditer(norm) if view.n_digits >= 20 else ():
             yield Hit(match.start(), match.end(), Entity.BANK_ACCOUNT, 0.85, "account.ru")
+        for match in _NRB.finditer(norm) if view.n_digits >= 26 else ():
+            if iban_ok("PL" + match[0].replace(" ", "")):
+                yield Hit(match.start(), match.end(), Entity.IBAN_CODE, 0.85, "iban.nrb")
+        for match in _AT_BANK.finditer(norm) if view.n_digits >= 8 else ():
+            yield Hit(match.start(1), match.end(1), Entity.BANK_ACCOUNT, 0.75, "account.at-bank")
         if view.wake & (Wake.BANK | Wake.CJK | Wake.DOCUMENT):
             for match in _SORT_CODE.finditer(norm):
                 yield Hit(match.start(1), match.end(1), Entity.BANK_ACCOUNT, 0.8, "account.sort-code")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from itertools import groupby, pairwise
 
+from clone.prepare.pii import plain
 from clone.prepare.pii.base import ChatRecognizer, Hit
 from clone.prepare.pii.types import Entity, Finding
 from clone.prepare.pii.values import is_code, is_latin, likeness
@@ -21,7 +22,7 @@ _B, _E = r"(?<![^\W_])(?:", r")(?![^\W_])"
 PASSWORD_KEYWORD = re.compile(
     _B
     + r"парол(?:[ьъяюеиі]\w{0,5})?|порол[ьяюе]|parol(?:i|ya|em|e|yu)?|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|(?:кодов|контрольн|секретн|ключев|таємн)\w+ (?:слов\w+|фраз\w+)|ключ\w? (?:от )?(?:сети|мережі)"
-    r"|passwords?|passw0rd|passwrd|pasword|passcode|passphrase|passkey|pass|pwd?|psw|passwd?|pswd|paswword|creds|credentials|(?:secret|memorable|safe) words?|(?:network|encryption|security) key|decrypt(?: it)? with"
+    r"|passwords?|passw0rd|passwrd|pasword|passcode|passphrase|passkey|pass|pwd?|psw|passwd?|pswd|paswword|creds|credentials|(?:secret|memorable|safe|alarm|magic) words?|(?:network|encryption|security) key|decrypt(?: it)? with"
     r"|contrase[nñ]as?|contrs?e?[nñ]a|contra|claves?|frases? secretas?|palabras? (?:clave|secreta)|mot de passe|mots de passe|mdp|motdepasse|mot secret|phrase secr[eè]te|cl[eé]f? r[eé]seau"
     r"|(?:(?:netflix|spotify|disney|amazon|google|apple|instagram|facebook|insta|paypal|steam|haus|firmen|büro|schul|master|haupt|admin|wlan|wifi|router|einmal|standard|start|benutzer|system|netzwerk|login|e?mail|handy|windows|pc|konto|g[aä]ste?|app|neue[sr]?|alte[sr]?|zip|archiv)-?)?(?:passw[oö]r[td]e?[rsn]?|kennw[oö]rt(?:er)?)|(?:zugangs|losungs|geheim|code)wort|zugangscode|pw|(?:zugangs|log-?in|anmelde)daten|(?:netzwerk|wlan-?)schl[üu]ssel|bildschirmsperre|entsperrcode"
     r"|senhas?|palavra[- ](?:passe|secreta)|chave (?:da rede|do wi-?fi)|chiave (?:di accesso|di rete|del wi-?fi)|parola(?: d'ordine| segreta| chiave|m|n[ıi]z|s[ıi])?|[sş]ifre\w{0,7}|gizli kelime|ağ anahtarı"
@@ -42,7 +43,7 @@ _NETWORK_KEYWORD = re.compile(
 )
 _LOGIN_KEYWORD = re.compile(
     _B
-    + r"(?:за|ло)?логин\w*|log ?-?in|logon|sign ?-?in|log into|зайди|заходи|войди|вход|входи|учетк\w+|учётк\w+|логпас\w*|unlock|credentials|creds"
+    + r"(?:за|ло)?логин\w*|log ?-?in|logon|sign ?-?in|log into|зайди|заходи|войди|prova|prueba|essaie|spróbuj|dene|thử|спробуй|entrare|entre|accedere|użyj|вход|входи|учетк\w+|учётк\w+|логпас\w*|unlock|credentials|creds"
     r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|роутер\w*|router|админк\w+|вхід|увійди|логінься|accedi|acceder|ingresa|inicia sesi[oó]n|connecte\w*|logg|einloggen|gir|доступ\w*|попробуй|try|vpn|впн|госуслуг\w*|changed (?:it )?to|set (?:it )?to|new one|(?:get|got|getting|let(?:s)? (?:me|you)|gets you) in with|don'?t share|поменял[аи]? (?:его )?на|сменил[аи]? (?:его )?на|cambi[ée] a|changé en|geändert auf|acc|акк|аккаунт\w*"
     + _E
     + "|登录|登陆|账号",
@@ -517,6 +518,14 @@ class ChatPasswordRecognizer(ChatRecognizer):
     entities = (Entity.PASSWORD, Entity.USERNAME)
 
     def scan(self, view: View) -> Iterator[Hit]:
+        for hit in self._passwords(view):
+            yield hit
+            if hit.entity == Entity.PASSWORD:
+                user = _SLASHED.search(view.norm, max(0, hit.start - 40), hit.start)
+                if user and "@" not in user[1] and user[1].lower() not in _NOT_A_VALUE and not user[1].isdigit():
+                    yield Hit(user.start(1), user.end(1), Entity.USERNAME, 0.55, "username.pair")
+
+    def _passwords(self, view: View) -> Iterator[Hit]:
         norm = view.norm
         keywords = [
             k
@@ -552,11 +561,15 @@ class ChatPasswordRecognizer(ChatRecognizer):
                 yield Hit(key.start(1), key.end(1), Entity.PASSWORD, 0.7, "password.network-key")
         if not found and keywords:
             for pattern in (_ANNOUNCED_AFTER, _CASED):
-                plain = pattern.search(norm)
-                if plain and self._is_chosen(plain[1]):
+                word = pattern.search(norm)
+                if word and self._is_chosen(word[1]):
                     found = True
-                    yield Hit(plain.start(1), plain.end(1), Entity.PASSWORD, 0.6, "password.plain")
+                    yield Hit(word.start(1), word.end(1), Entity.PASSWORD, 0.6, "password.plain")
                     break
+        if not found:
+            for hit in self._plain(norm, keywords):
+                found = True
+                yield hit
         if not found:
             network = _NETWORK_KEYWORD.search(norm)
             if network or keywords:
@@ -592,6 +605,36 @@ class ChatPasswordRecognizer(ChatRecognizer):
                 is_called = norm.startswith((":", ","), start + len(token)) and not norm[:start].strip()
                 if not is_called and not is_code(token):
                     yield Hit(start, start + len(token), Entity.PASSWORD, 0.6, "password.shape")
+
+    @staticmethod
+    def _plain(norm: str, keywords: list[re.Match[str]]) -> Iterator[Hit]:
+        """Passwords that are plain words, where the sentence tells them."""
+        told = plain.pair(norm)
+        if told:
+            name, value = told
+            if "@" not in norm[slice(*name)]:
+                yield Hit(*name, Entity.USERNAME, 0.6, "username.pair")
+            yield Hit(*value, Entity.PASSWORD, 0.6, "password.pair")
+            return
+        for i, keyword in enumerate(keywords):
+            stop = keywords[i + 1].start() if i + 1 < len(keywords) else len(norm)
+            span = plain.after(norm, keyword, stop) or plain.before(norm, keyword)
+            if span:
+                yield Hit(*span, Entity.PASSWORD, 0.6, "password.told-plain")
+                user = plain.user_before(norm, keyword)
+                if user and "@" not in norm[slice(*user)]:
+                    yield Hit(*user, Entity.USERNAME, 0.6, "username.pair")
+                return
+        use = plain.in_use(norm)
+        if use:
+            yield Hit(*use, Entity.PASSWORD, 0.6, "password.in-use")
+            return
+        for match in (*plain.FOR_NETWORK.finditer(norm), *plain.TYPED.finditer(norm)):
+            if likeness(match["value"]) == 3 and len(match["value"]) >= 7 and not is_code(match["value"]):
+                yield Hit(*match.span("value"), Entity.PASSWORD, 0.6, "password.for-network")
+        words = plain.network(norm)
+        if words:
+            yield Hit(*words, Entity.PASSWORD, 0.6, "password.network-words")
 
     def _after(self, norm: str, keyword: re.Match[str], stop: int, is_network: bool = False) -> Hit | None:
         is_weak = is_network or _WEAK_PASSWORD.fullmatch(keyword[0]) is not None
@@ -654,7 +697,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     pass
                 elif is_colon and (is_last or is_odd):
                     value = 1.2
-                elif has_delimiter and is_last and len(token) >= 5:
+                elif has_delimiter and is_last and len(token) >= 5 and not plain.is_talk(low):
                     value = 1.0 if not is_network else 0.0
                 elif is_odd and not is_network and len(token) >= 5:
                     value = 1.0
@@ -740,6 +783,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
             yield Hit(last[1], last[1] + len(last[0]), Entity.PASSWORD, 0.6, "password.login")
 
 
+_SLASHED = re.compile(r"(?<![\w.@+-])([A-Za-z][\w.@+-]{2,31})\s+/\s+$")
 _TO_PASS = re.compile(  # to pass something on
     r"(?<!\w)(?:to|can|could|should|must|will|would|you|we|i|they|and|or|just|not|n't|then|i'll|we'll|does|did|do|don't|cannot|compiler|always|also|only|test|tests|it|which|llvm|optimization|the \w+) $",
     re.IGNORECASE,
@@ -880,13 +924,13 @@ def _is_counted(norm: str, end: int) -> bool:
 
 _CODE_KEYWORD = re.compile(
     _B
-    + r"(?:пин|pin|пін)(?:i|im|in|imi|ini|ы|а|ом)?[- ]?(?:код\w{0,2}|codes?)?|код\w{0,3}|code|codes|codice|codici|c[oó]digos?|kod\w{0,5}|mã(?: xác (?:nhận|minh|thực))?|ma xac nhan|otp|tan|puk|2fa|tfa|mfa|cv[cv]2?|цвв|свв|cvv/cvc"
+    + r"(?:пин|pin|пін)(?:i|im|in|imi|ini|ы|а|ом)?[- ]?(?:код\w{0,2}|codes?)?|код\w{0,3}|code|codes|codice|codici|cod(?=[. ]{1,2}(?:di|otp|sms|verific|conferm|allarm|cancell|port|pin|puk))|c[oó]digos?|kod\w{0,5}|mã(?: xác (?:nhận|minh|thực))?|ma xac nhan|otp|tan|puk[12]?|пук|2fa|(?:door|gate|alarm|safe|garage|entry|access|unlock|security|lock|keypad|sim|voicemail|verification|login|sms)codes?|tfa|mfa|cv[cv]2?|цвв|свв|cvv/cvc"
     r"|домофон\w*|сигнал(?:изаци\w+|к\w+)|сейф\w*|alarm\w*|alarme|digicode|verification|geheimzahl|zahlencode|t[üu]rcode|clave|(?:best[äa]tigungs|t[üu]r|zugangs|sicherheits|haus|alarm|tor|garagen|einmal|freischalt|entsperr|verifizierungs|authentifizierungs)-?(?:code|kode|pin|tan)|keypad|safe combo|lockbox|szyfr|passcode|şifre\w*|sifre\w*|onay kodu"
     r"|one[- ]time|одноразов\w+|смс-?к\w*|смск\w+|три цифры(?: сзади)?|комбинац\w+|combination|combo|combinaci[oó]n|combinaison|combina[cç][aã]o|combinazione|kombinac?(?:ja|tion)|[sş]ifre\w*|blik"
-    r"|(?:haust[üu]r|eingangs?|keller|b[üu]ro|garten|hof|tresor|sperr|handy|bildschirm|karten|anmelde|login|aktivierungs|authentifizierungs|authentisierungs|schloss|koffer|spind|schlie(?:ß|ss)fach|briefkasten|tiefgaragen|fahrrad|t[üu]r[öo]ffner|zahlen|geheim|pr[üu]f|sms|ger[äa]te|app|wiederherstellungs|pincode|smart)-?(?:code|kode|pin)|pincode|(?:sms|push|m|i|chip|photo)-?tan|(?:handy|sim|karten|ec|giro\w*|kredit\w*|bank)-?pin|zahlenschloss|(?:fahrrad)?schloss|schl[üu]ssel(?:box|tresor)"
+    r"|(?:haust[üu]r|eingangs?|keller|b[üu]ro|garten|hof|tresor|sperr|handy|bildschirm|karten|anmelde|login|aktivierungs|authentifizierungs|authentisierungs|schloss|koffer|spind|schlie(?:ß|ss)fach|briefkasten|tiefgaragen|fahrrad|t[üu]r[öo]ffner|zahlen|geheim|pr[üu]f|sms|ger[äa]te|app|wiederherstellungs|pincode|smart|abhol|paket|pickup|packstation|g[aä]ste|schranken|box|keybox|safe|auto|radio|kinder|tablet|iphone|liefer|r[uü]ckruf|anruf|freigabe|verifikations|validierungs|transaktions|zugriffs)-?(?:code|kode|pin)|pincode|(?:sms|push|m|i|chip|photo)-?tan|(?:handy|sim|karten|ec|giro\w*|kredit\w*|bank)-?pin|zahlenschloss|(?:fahrrad)?schloss|schl[üu]ssel(?:box|tresor)"
     r"|mật mã|mã khóa|mã khoá|doğrulama|цифры (?:из|на|от|в|з)"
     + _E
-    + r"|验证码|驗證碼|校验码|动态码|门禁码?|门锁|保险箱密码|安全码|取件码|(?:短信|激活|确认|收到的|发来的|登录|授权)码(?:是|为)?",
+    + r"|验证码|驗證碼|校验码|动态码|门禁码?|门锁码?|(?:大|房|室|楼)?门码|保险箱密码|安全码|取件码|(?:短信|激活|确认|收到的|发来的|登录|授权)码(?:是|为)?",
     re.IGNORECASE,
 )
 _CODE_VERB = re.compile(
@@ -905,6 +949,7 @@ _NOT_A_CODE = re.compile(
 _CODE_VALUE = re.compile(
     r"(?<![\w.,:/+\-])[*#]?(?:\d[ -]?){2,8}\d[*#]?(?![\w])|(?<![\w.,:/+\-])[*#]*(?=\w*\d\w*\d)[A-Za-zА-Яа-яЁё]{0,2}\d{1,6}[A-Za-zА-Яа-яЁё*#]{1,2}\d{0,6}[*#]*(?![\w.,:]\w)|(?<![\w])[A-Z]{1,3}-\d{4,8}(?!\w)|(?<!\w)(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z0-9]{5,8}(?!\w)"
 )
+_CODE_CLOSE = re.compile(r"[*#]?(?:\d{4,8}|\d{3}[ -]\d{3})[*#]?(?![\w:/\-]|\.\d)")
 _CVV = re.compile(
     r"(?<![^\W_])(?:c[cv][cv]2?|csc|csv|cvv/cvc|[цс]в[вц]|сvv|cvn|kpn|код безопасности|код безпеки|security code|安全码|código de seguridad|code de sécurité|crypto(?:gramme(?: visuel)?)?|(?:karten)?prüf(?:ziffer|nummer)|sicherheitscode|codice di sicurezza|código de segurança|kod (?:zabezpieczający|z tyłu)|güvenlik kodu|mã bảo mật"
     r"|(?:3|three|tri|tr[eè]s|trois|tre|drei|trzy|üç|ba|три)[ -](?:last )?(?:digits?|numbers?|n[uú]meros|d[ií]gitos|cifras|chiffres|cifre|zahlen|ziffern|cyfry|rakam|hane|số|цифр[иы])(?: [^\W\d_]+){0,4}|(?:numer|kod|code|codice|código|码|code|код|číslo)(?: [^\W\d_]+)? (?:z tyłu|au dos|dietro|atrás|on the back|hinten|сзади|ззаду|на обороте|на звороті|mặt sau)|(?:卡?[背后]面?后?|后)[三3]位数?)\D{0,15}(\d{3,4})(?!\d)",
@@ -961,6 +1006,10 @@ class ChatCodeRecognizer(ChatRecognizer):
                 yield Hit(*value, Entity.OTP, 0.6, "otp.verb")
 
     def _value(self, norm: str, start: int, stop: int, is_verb: bool = False) -> tuple[int, int] | None:
+        if norm.startswith(":", start):  # "code:7731"
+            close = _CODE_CLOSE.match(norm, start + 1)
+            if close and not is_verb:
+                return close.span()
         for match in _CODE_VALUE.finditer(norm, start, len(norm)):
             if match.start() >= stop:
                 return None
@@ -992,16 +1041,20 @@ class ChatCodeRecognizer(ChatRecognizer):
     def _value_before(self, norm: str, stop: int) -> tuple[int, int] | None:
         last = None
         for match in re.finditer(
-            r"(?<![\w.,:/+\-])(?:\d{4,8}|\d{3}[ -]\d{3})(?=[\s,.\-–—:;!?()]{1,4}(?:(?:is|es|est|ist|é|è|to|là|это|є|是|为|jest) ?(?:[^\W\d_]+ ){0,3}$|onay $|doğrulama $|giriş $|güvenlik $|短信|)(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)",
+            r"(?<![\w.,:/+\-])(?:\d{4,8}|\d{3}[ -]\d{3}|\d\d \d\d \d\d)(?=[\s,.\-–—:;!?()]{1,4}(?:(?:is|es|est|ist|é|è|to|là|это|є|是|为|jest) ?(?:[^\W\d_]+ ){0,3}$|onay $|doğrulama $|giriş $|güvenlik $|短信|)(?:это |is |es |est |- |твой |ваш |мой |the |your |my |un |el |le |ist |il |la |o |seu |twój |là |смс |sms |пин|новый |новий |als |como |come |comme |как |як |jako |as |gate |door |одноразовый |a |dein |der |votre |ton |tu |tuo |ваш |это )*$)",
             norm[max(0, stop - 30) : stop],
         ):
             last = match
         if last is None:
-            return None
+            leading = _LEADING.match(norm, 0, stop)
+            return leading.span(1) if leading else None
         base = max(0, stop - 30)
         return base + last.start(), base + last.end()
 
 
+_LEADING = re.compile(
+    r"\W{0,2}(\d{5,8}|\d{3}[ -]\d{3})(?![\w.:/]) ?[,:–—-]?(?: [^\W\d_]+){0,3} $"
+)  # before "code", at the start
 _NUMBERED = re.compile(r"(?:\bbug|\bissues?|\bpr|\bpull|\brfc|\bticket|\bciting|\bport|\\) ?#?$", re.IGNORECASE)
 _PRICED = re.compile(
     r"(?:стоит|стоил\w?|цен\w+|купил\w? за|за|costs?|worth|for only|price|kostet|cuesta|coûte|custa|costa|kosztuje) $",
@@ -1024,12 +1077,12 @@ _LOCK = re.compile(  # what takes a code, with nothing but the code after it
     r"|(?:keller|fahrrad|zahlen|vorh[äa]nge|b[üu]gel|koffer|garten)-?schloss|tresor|safe|schlie(?:ß|ss)fach|alarm(?:anlage)?|(?:haus|keller|hof|garten|einfahrts?|garagen|wohnungs|hinter)-?(?:t[üu]r|tor)|garage|tor|coffre|cadenas|interphone|portail|portillon|alarme|cofre|interfone|cadeado|fechadura|port[aã]o|celular"
     r"|cancello|cassaforte|lucchetto|citofono|allarme|portone|brama|bramka|domofon|furtka|sejf|k[łl]ódka|klatka|portal|port[oó]n|caja fuerte|candado|alarma|garaje"
     r"|asma kilit|kilit|kapı(?:sı)?|kasa|két|cổng|cửa|điện thoại|шлагбаум|калитк\w|хвіртк\w|ворота|сейф|сигнал[иі]зац[иі]я|чемодан|валіза|замок|кладовка)(?![^\W_])"
-    r"[ :=\-–]{1,3}(?!20[12]\d(?!\d))([*#]?\d{4,6}[*#]?|\d\d(?:-\d\d){2}|\d(?:-\d){3,5})(?=\s*(?:$|[\n,;.!?)]))",
+    r"(?: (?:is|it's|now|opens with|ist|hat(?: die)?|mit|war|geht (?:mit|auf)|è|é|es|est|c'est|to|jest|ma|là|это|на|це)(?: (?:now|jetzt|ora|ahora|agora|maintenant|teraz))?|'s)?[ :=\-–]{1,3}(?!20[12]\d(?!\d))([*#]?\d{4,6}[*#]?|\d\d(?:-\d\d){2}|\d(?:-\d){3,5})(?=\s*(?:$|[\n,;.!?)]))",
     re.IGNORECASE,
 )
 _HASHED = re.compile(r"(?<![\w#*.,/])[*#]?\d{4,8}#(?![\w#])")  # typed on a keypad
 _ENTRANCE = re.compile(
-    r"(?<![^\W_])(?:immeuble|entr[ée]e|porte|hall|portail|portone|cancello|puerta|portal|port[aã]o|building|entrance|haust[üu]r|tür|brama|drzwi|kapı|подъезд\w*|під'їзд\w*|домофон\w*|калитк\w*|хвіртк\w*)(?![^\W_])"
+    r"(?<![^\W_])(?:immeuble|entr[ée]e|porte|hall|portail|portone|cancello|puerta|portal|port[aã]o|building|entrance|haust[üu]r|tür|brama|drzwi|kapı|domofon\w*|klatk\w*|furtk\w*|interphone|interfone?|citofono|telefonillo|videoportero|portier|подъезд\w*|під'їзд\w*|домофон\w*|калитк\w*|хвіртк\w*)(?![^\W_])"
     r"[^\d\n]{0,16}?(?<!\w)(\d{2,4}[A-ZА-ЯІЇЄ]\d{1,4}|[A-ZА-Я]\d{4}|\d{4}[A-ZА-ЯІЇЄ])(?!\w)"
 )
 _SENT_ME = re.compile(

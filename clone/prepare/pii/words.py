@@ -56,7 +56,7 @@ _WAKE: dict[int, str] = {
         hasło hasła haslo hasla hasłem hasle haslem
         khẩu khau mk matkhau mkhau pss
         контрасе* changed share поменя* сменил* cambié cambie changé geänd* mudei cambiat* zmieni* değiş* secret secrets секрет* master contra admin netflix* netflix disney spotify hulu hbo нетфли* кинопо* спотиф* стим steam icloud okko prime lowercase uppercase capital caps заглав* букв буквы буква буквой гасло впн vpn госуслуг*
-        парол parol parolya parolem паролі пороль паролъ кодов* секрет* ключев* таємн* мереж* network encrypt* memorable decrypt netzw* losun* codew* geheim* logind* anmeld* startpasswort masterpass* masterkenn* passwör* einmal* bildsc* entsp* passw paswword contrs* frase palabra secreta phrase chiave chave rede rete kablos* gizli anahtarı şifrey* hasełk* hasełem klucz tajne pas mkhau
+        парол parol parolya parolem паролі пороль паролъ кодов* секрет* ключев* таємн* мереж* network encrypt* memorable decrypt netzw* losun* codew* geheim* logind* anmeld* startpasswort masterpass* masterkenn* passwör* einmal* bildsc* entsp* passw paswword contrs* mets metti pon põe tape digita gib tippe nimm wpisz nhập вводи введи вбей вводь alarm prova prueba essaie spróbuj dene thử спробуй entrare entre accedere użyj гостев* мережа frase palabra secreta phrase chiave chave rede rete kablos* gizli anahtarı şifrey* hasełk* hasełem klucz tajne pas mkhau
         """,
     Wake.CODE: """
         код коды кода коду кодом кодик пин пинк* пинкод* пинкода cvv cvc cvv2 cvc2 цвв цвц домофон* сигнал* сейф* text combo combin* atm банкома* bankomat подтвер* смс смск* эсэмэс*
@@ -69,7 +69,7 @@ _WAKE: dict[int, str] = {
         code-pin пінкод* пін підтв* надіш* введіть
         arrivato arrivata llegó llego llegado reçu recu chegou recebi kam bekommen przyszedł przyszedl geldi gelen wpisz tippe tape digita introduce ворот* калитк* шлагб* чемод* шкафч* замок замке замка двери дверь ввел вводил pini pinim pinin pinimi gate door keypad safe lockbox locker
         google цифры цифр ccv csc csv kpn свв цвц пуш пуша пуше blik digits прийшл* прийшов надіш* надіс* шлагб* хвіртк* сейфу шлюз
-        texted sent sechs tor keller* schlosses garten* hoftor kellertür hoftür authen* combina* kombin* комбін* building entry entrance bike buzzer buzz haustü* torcod* garag* tresor* sperrc* handyc* karten* anmeld* aktivi* schlos* schlüs* fahrrad* zahlen* schlie* prüfn* prüfz* eingan* bildsc* unlock deposit krypto crypto* coffre cadena* interphone caja fuerte cofre interfone cadead* fechad* cancello cancellino cassafo* lucche* citofo* allarme brama bramy domofon furtka furtki sejf sejfu kłódka kłódki asma kapısı két cổng przysz* smskod mtan smstan pushtan chiptan phototan immeuble pincode pincod* doğrul* hane rakam cyfry ziffern zahlen chiffres dígitos digitos cifre c.i. fechadura portão mật điện cửa
+        texted sent sechs tor keller* schlosses garten* hoftor kellertür hoftür authen* combina* kombin* комбін* building entry entrance bike buzzer buzz haustü* torcod* garag* tresor* sperrc* handyc* karten* anmeld* aktivi* schlos* schlüs* fahrrad* zahlen* schlie* prüfn* prüfz* eingan* bildsc* unlock deposit krypto crypto* coffre cadena* interphone caja fuerte cofre interfone cadead* fechad* cancello cancellino cassafo* lucche* citofo* allarme brama bramy domofon furtka furtki sejf sejfu kłódka kłódki asma kapısı két cổng przysz* smskod mtan smstan pushtan chiptan phototan immeuble pincode pincod* doğrul* hane rakam cyfry ziffern zahlen chiffres dígitos digitos cifre c.i. fechadura portão mật điện cửa abhol* paket* packst* gäste* schrank* keybox* пук doorcode gatecode pukcode kodunuz kodum interfon telefonillo klatki klatka цифри цифрами cod accesscode kodik entrycode
         """,
     Wake.DOCUMENT: """
         паспор* серия серии снилс инн огрн огрнип полис* омс дмс водител* права прав ву удостов* загран* свидет* рнокпп іпн ідент* посвід* податк* ід id єдрпоу унзр
@@ -82,11 +82,11 @@ _WAKE: dict[int, str] = {
         pesel nip regon dowód dowod dowodu dowodem paszport* prawo jazdy
         kimlik tckn tc tckimlik pasaport* ehliyet* vergi vkn sgk
         cccd cmnd cmt căn hộ chiếu chieu bhyt mst bhxh gplx
-        sv svnr rvnr pesel* водій* nuss spi єнп енп медпол* айді посвідка lappen fahrer* kvnr kv egk gesund* tarjeta cédula cedula rut documento persnr passnr passnu* impôts sns cie sürücü sağlık chứng minh bảo hiểm định danh dow fein employer medical ehliyetim
+        sv svnr rvnr pesel* водій* nuss spi єнп енп медпол* айді посвідка lappen fahrer* kvnr kv egk gesund* tarjeta cédula cedula rut documento persnr passnr passnu* impôts sns cie sürücü sağlık chứng minh bảo hiểm định danh dow fein ni ci employer medical ehliyetim
         """,
     Wake.BANK: """
         счет счёт счета счёта рс карта карту карты карте карточ* реквиз* лицев* срок iban бик картк* рахун* рахунок
-        account acct acc card cards bank iban sort routing mastercard visa amex maestro exp expiry expires expir* valid mir мир
+        account acct blz acc card cards bank iban sort routing mastercard visa amex maestro exp expiry expires expir* valid mir мир
         cuenta tarjeta caduc* compte carte rib konto kontonummer karte conta cartão cartao validade conto carta scad* rachun* karta kartą karty kartę ważn*
         hesap hesab* konta kontem kart kartı kartım stk tk khoản khoan thẻ iban swift сбер тиньк* тинек мастерк* виза
         wallet кошел* btc eth usdt усдт trx ton биток битко* эфир* биткоин* bitcoin* ethereum* кошельк* гаманець cartera monedero portefeu*
@@ -115,14 +115,14 @@ _WAKE: dict[int, str] = {
     Wake.USER: """
         ник ники никнейм* логин* юзер* юзерн* инст* инста инсте инсту инстаг* тг телег* телеге телеграм* дискорд* скайп* стим стиме вк твич тикток* аккаунт* акк профил* подпи* нік
         github gitlab linkedin add venmo paypal cashapp insta* nick nickname nickn* user usern* username userna* handle ig insta instag* instagram tg telegram discord snap snapchat skype steam twitch tiktok twitter reddit gamertag psn xbox login id follow telega kik wechat qq
-        usuario usuari* utilis* pseudo benutz* nutzer* nutzername
+        нікнейм* користувач пользователь юзер юзера логін логіну логіном zockername gamername twitchu twitchte twitchta discordzie discordda steamie steamde instagramie telegramie usuario usuari* utilis* pseudo benutz* nutzer* nutzername
         інста інсту інсті інстаг* тікток* стім твіч діскорд* fb tk acc búscame buscame kick zaloguj đăng venmo cashapp screen ign epic roblox follow account profil* kennung nik konto takma rumuz compte utente usuário utilizador użytko* nazwa użytkownika kullan* kullanıcı tên
         """,
     Wake.PLATE: """
         номер номера номером номерн* номерз* госном* авто машин* машина тачк* тачка гос номерок авто автом* машиною
         plate plates tag reg registr* license licence car matric* matríc* coche placa placas plaque immat* immatr* voiture auto kennz* kennze* nummern* nummer carro targa macchina
         rejest* rejestr* tablic* samochód auta auto
-        blachy blacha kfz wagen araç araci caisse chapa targata tags plaka* plakam plakası araba biển bien xe
+        blachy blacha kfz wagen araç araci caisse chapa targata parkt geparkt gehört moto motos scooter furgon* camion* мотик мотоц* polo passat golf škoda skoda octavia opel corsa renault clio megane mégane peugeot citroen citroën fiat panda punto nissan mazda hyundai mercedes corolla camry civic dacia duster volvo lexus tesla subaru mitsubishi suzuki volkswagen vw chevrolet jeep prius bmw audi toyota honda ford kia ниссан ніссан камри королла солярис рено опель мазда хонда шкода мерс бмв ауди ауді форд пежо ланос держномер* номерний suv truck van parked targata tags plaka* plakam plakası araba biển bien xe
         """,
     Wake.MAIL: """
         собак* собака собачк* точка почта почту почте мыло емейл имейл мейл gmail гмейл джимейл mail email hotmail yahoo outlook icloud proton protonmail yandex yandexru яндекс

@@ -43,6 +43,45 @@ def test_a_password_is_found_by_its_keyword_in_every_language(scrubber: Scrubber
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("passwort war hasenpfote", "hasenpfote"),
+        ("пароль от вайфая одуванчик", "одуванчик"),
+        ("the wifi's sunflower lane", "sunflower lane"),
+        ("password for the tablet: locomotive", "locomotive"),
+        ("le mot de passe du wifi, c'est papillon", "papillon"),
+        ("ho cambiato la password in girandola", "girandola"),
+        ("marmelade ist das passwort", "marmelade"),
+        ("hasło? parasolka", "parasolka"),
+        ("şifre hala havuç", "havuç"),
+        ("en casa el wifi tiene clave mariposas", "mariposas"),
+    ],
+)
+def test_a_plain_word_is_a_password_where_the_sentence_says_so(scrubber: Scrubber, text: str, value: str) -> None:
+    assert found(scrubber, text) == [("PASSWORD", value)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "passwort vergessen",
+        "das passwort steht im kalender",
+        "пароль знает только мама",
+        "пароль от вайфая сменили",
+        "the password is probably expired",
+        "wifi's acting up again",
+        "la password è quella di sempre",
+        "le mot de passe a expiré hier",
+        "la contraseña está en la nevera",
+        "hasło jest na lodówce",
+        "şifremi unuttum",
+    ],
+)
+def test_talk_about_passwords_stays(scrubber: Scrubber, text: str) -> None:
+    assert found(scrubber, text) == []
+
+
+@pytest.mark.parametrize(
     ("text", "entity", "value"),
     [
         ("мир 2200 3814 5567 8019", "CREDIT_CARD", "2200 3814 5567 8019"),
