@@ -56,7 +56,7 @@ _CHECKED_12 = re.compile(rf"{_N}\d{{12}}{_E}")
 _DOCUMENTS: tuple[tuple[Entity, str], ...] = (
     (
         Entity.PASSPORT,
-        r"загран\w*|паспорт\w*|серия(?: и номер)?|passport\w*|pasaport[eu]?\w*|passeport\w*|reisepass\w*|passnummer|passaporto?\w*|passaporte|paszport\w*|hộ chiếu|ho chieu|护照号?码?(?:是)?|свидетельств\w+|pass-?(?:nr|no)\b\.?|travel document|ідент?-?картк\w+|(?:id|ід|айді)[- ]картк\w+",
+        r"загран\w*|закордонн\w*|паспорт\w*|серия(?: и номер)?|passport\w*|pasaport[eu]?\w*|passeport\w*|reisepass\w*|passnummer|passaporto?\w*|passaporte|paszport\w*|hộ chiếu|ho chieu|护照号?码?(?:是)?|свидетельств\w+|pass-?(?:nr|no)\b\.?|travel document|ідент?-?картк\w+|(?:id|ід|айді)[- ]картк\w+",
     ),
     (
         Entity.DRIVER_LICENSE,

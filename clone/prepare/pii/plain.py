@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from clone.prepare.pii.words import read_list
+from clone.prepare.pii.words import read_words
 
 Span = tuple[int, int]
 
@@ -97,7 +97,7 @@ _WIFI = re.compile(
     re.IGNORECASE,
 )
 
-_TALK_WORDS = frozenset(word for line in read_list("password_talk.txt") for word in line.split())
+_TALK_WORDS = read_words("password_talk.txt")
 _TALK_SHAPE = re.compile(
     r"(?:zapomn|dimentic|verg[ae][sß]|forg|oubli|olvid|esquec|unut|cambi|chang|expir|requir|zmien|änder|geänd|değiş|подход|підход|работ|прац|забы|забу|сброс|скин|смени|поменя|зміни|восстан|віднов|прийш|приш[лё]|parametr|authent|encrypt|hash)\w*"
     # English and German participles and adverbs
@@ -220,4 +220,4 @@ _OF_THING = re.compile(
     r"\b(?:wi-?fi|wlan|вай-?фа\w+|роутер\w*|router\w*|netflix\w*|нетфли\w+|spotify|disney|hulu|почт[ыуи]|пошти?|mail\w*|e-?mail|пошту|инст\w+|інст\w+|insta\w*|facebook|fb|вк|steam|стим\w?|стім\w?|ноут\w*|laptop\w*|pc|компа?|комп'ютера|телефон\w*|phone|handy|tablet\w*|ipad|icloud|apple|google|гугла?|vpn|впн|drucker|printer|гост\w+|g[aä]ste\w*|guest|сайт\w*|аккаунт\w*|акка|облака|casa|maison|nhà|дом\w*|архив\w?|планшет\w*|розетк\w*|máy tính(?: bảng)?|điện thoại|shopee|lazada|allegro|trendyol|mac|nas|архів\w?|fritz\.?box|ebay|paypal\w*|gmail\w*|гмейл\w*|discord\w*|дискорд\w*|zoom\w*|зум\w*|twitch\w*|tiktok\w*|тикток\w*|outlook|dropbox|amazon\w*|ebay|yahoo|whatsapp\w*|telegram\w*|телег\w*|airbnb|uber|playstation|psn|xbox|server\w*|сервер\w*|linkedin|twitter\w*|youtube|ютуб\w*|hbo|prime|windows|винд\w+|mac|macbook|скайп\w*|skype|озон\w*|авито|госуслуг\w*|дия|дії|hotspot|точк\w+|кабинет\w*|compte|conto|konta?|account|cuenta|conta|hesab\w*|bilgisayar\w*|computer\w*|ordenador|ordinateur|kompa|komputera|rechner|архіву|zip|банк\w?|router\w*|сети|мережі|rete|red|réseau|rede|sieci|ağ|modem\w*|модем\w*)\b",
     re.IGNORECASE,
 )
-_SHORT_TALK = frozenset(word for line in read_list("short_talk.txt") for word in line.split())
+_SHORT_TALK = read_words("short_talk.txt")

@@ -39,6 +39,11 @@ def read_list(name: str) -> list[str]:
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
+def read_words(name: str) -> frozenset[str]:
+    """Return the words of a list that has several on a line."""
+    return frozenset(word for line in read_list(name) for word in line.split())
+
+
 BIP39 = frozenset(read_list("bip39.txt"))
 
 PREFIX_LENGTH = 5
@@ -72,7 +77,7 @@ _WAKE: dict[int, str] = {
         texted sent sechs tor keller* schlosses garten* hoftor kellertür hoftür authen* combina* kombin* комбін* building entry entrance bike buzzer buzz haustü* torcod* garag* tresor* sperrc* handyc* karten* anmeld* aktivi* schlos* schlüs* fahrrad* zahlen* schlie* prüfn* prüfz* eingan* bildsc* unlock deposit krypto crypto* coffre cadena* interphone caja fuerte cofre interfone cadead* fechad* cancello cancellino cassafo* lucche* citofo* allarme brama bramy domofon furtka furtki sejf sejfu kłódka kłódki asma kapısı két cổng przysz* smskod mtan smstan pushtan chiptan phototan immeuble pincode pincod* doğrul* hane rakam cyfry ziffern zahlen chiffres dígitos digitos cifre c.i. fechadura portão mật điện cửa abhol* paket* packst* gäste* schrank* keybox* пук doorcode gatecode pukcode kodunuz kodum interfon telefonillo klatki klatka цифри цифрами cod accesscode kodik entrycode
         """,
     Wake.DOCUMENT: """
-        паспор* серия серии снилс инн огрн огрнип полис* омс дмс водител* права прав ву удостов* загран* свидет* рнокпп іпн ідент* посвід* податк* ід id єдрпоу унзр
+        паспор* серия серии снилс инн огрн огрнип полис* омс дмс водител* права прав ву удостов* загран* закордонн* свидет* рнокпп іпн ідент* посвід* податк* ід id єдрпоу унзр
         passport* passport ssn social itin ein nino insurance nhs medicare medicaid licen* driver* driving dl tin sin tax nin
         dni nif nie cif pasapo* carnet permis* seguridad afiliac* curp rfc nss
         passep* sécu secu sécurité securite nir siret siren vitale fiscal fiscale cni identit* identi* numero numéro
