@@ -52,7 +52,7 @@ _IBAN_LENGTHS = {
 }  # fmt: skip
 _IBAN = re.compile(r"(?<![^\W_])([A-Za-z]{2})[ \-]?(\d[ \-.]?\d)((?:[ \-.]{0,2}[A-Za-z0-9]){10,30})(?![^\W_])")
 _ACCOUNT = re.compile(
-    r"(?:р/?с[чч]?(?:[её]т)?|рсч|(?:расч[её]тный |лицевой |номер )?сч[её]т\w{0,2}|рахун\w+|account(?: number| no\.?| num)?|acct|acc(?: no)?|a/c|routing(?: number)?|sort code|aba|cuenta(?: corriente)?|compte|rib|konto(?:nummer)?|kto\.?(?:-?nr\.?)?|conta(?: corrente)?|conto|numer konta|rachun\w+|nr konta|hesap(?: no)?|hesab\w*|stk|số tk|số tài khoản|tài khoản|tk|账号|账户|帐号|帐户|kontonr\.?|iban|bsb|clabe|cbu|карточк\w+|лицевой|л/с|к/с|ag[eê]ncia)"
+    r"(?:р/?с[чч]?(?:[её]т)?|рсч|(?:расч[её]тный |лицевой |номер )?сч[её]т\w{0,2}|рахун\w+|account(?: number| no\.?| num)?|acct|acc(?: no)?|a/c|routing(?: number)?|sort code|aba|cuenta(?: corriente)?|compte|rib|konto(?:nummer)?|kto\.?(?:-?nr\.?)?|conta(?: corrente)?|conto|numer konta|rachun\w+|nr konta|hesap(?: no)?|hesab\w*|stk|số tk|số tài khoản|tài khoản|tk|账号|账户|帐号|帐户|kontonr\.?|iban|bsb|clabe|cbu|blz|bankleitzahl|карточк\w+|лицевой|л/с|к/с|ag[eê]ncia)"
     r"[^\d\n]{0,24}?((?:[A-Z]{2})?\d(?:[ \-./]{0,2}\d){5,27}(?:-?[\dxX])?)(?![\w])",
     re.IGNORECASE,
 )

@@ -19,7 +19,7 @@ _TOLD = (
     r"(?:is|was|used to be|ist|war|lautet|lautete|hei(?:ß|ss)t|hie(?:ß|ss)|es|era|será|est|était|etait|c['’ ]?est|c['’]était|è|era|é|foi|to|był[oa]?|brzmi"
     r"|là|là chữ|resta|rimane|reste|bleibt|blieb|queda|quedó|fica|ficou|zostaje|остается|остаётся|остался|лишається|stays|became|wurde|kaldı|это|был[аои]?|такой|будет|стоит|це|був|була|було|такий|idi|olan|是|为)"
 )
-_ADVERB = r"(?:(?:now|still|just|currently|jetzt|nun|noch|immer noch|einfach|ahora|todavía|sigue siendo|maintenant|toujours|juste|ora|adesso|ancora|sempre|agora|ainda|só|teraz|nadal|po prostu|şimdi|hala|vẫn|vẫn là|giờ|теперь|сейчас|просто|все еще|всё ещё|тепер|зараз|досі|also|auch|ja,|klar,|yes,|yeah,|sure,|sí,|oui,|si,|да,|так,|tak,|evet,|the word|das wort|la palabra|le mot|слово) ){0,2}"
+_ADVERB = r"(?:(?:now|still|just|currently|jetzt|nun|noch|immer noch|einfach|ahora|todavía|sigue siendo|maintenant|toujours|juste|ora|adesso|ancora|sempre|agora|ainda|só|teraz|nadal|po prostu|şimdi|hala|vẫn|vẫn là|giờ|теперь|сейчас|просто|все еще|всё ещё|тепер|зараз|досі|doch|wohl|vermutlich|glaub(?:e)?(?: ich)?|i think|i guess|maybe|probably|credo|creo(?: que)?|je crois|acho(?: que)?|chyba|galiba|sanırım|кажется|вроде|здається|also|auch|ja,|klar,|yes,|yeah,|sure,|sí,|oui,|si,|да,|так,|tak,|evet,|the word|das wort|la palabra|le mot|слово) ){0,2}"
 _SIGN = r"(?:->|=>|[:=→>–—-])"
 
 _COPULA = re.compile(

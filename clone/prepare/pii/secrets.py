@@ -455,10 +455,15 @@ class ChatCodeRecognizer(ChatRecognizer):
                 continue
             entity = Entity.OTP if _OTP_LIKE.search(norm) and not _PIN_LIKE.search(keyword[0]) else Entity.PIN
             yield Hit(*value, entity, 0.8, "code.keyword")
+            another = _OR_ANOTHER.match(norm, value[1])
+            if another:
+                yield Hit(another.start(1), another.end(1), entity, 0.7, "code.or")
         for match in _TO_LOG_IN.finditer(norm):
             yield Hit(match.start(), match.end(), Entity.OTP, 0.7, "otp.to-log-in")
         for match in _COMBINATION.finditer(norm):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.combination")
+        for match in _UNLOCK.finditer(norm):
+            yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.unlock")
         for lock in _LOCK.finditer(norm):
             yield Hit(lock.start(1), lock.end(1), Entity.PIN, 0.7, "code.lock")
         for match in _SENT_ME.finditer(norm):
@@ -552,6 +557,12 @@ _LOCK = re.compile(  # what takes a code, with nothing but the code after it
     r"(?: (?:is|it's|now|opens with|ist|hat(?: die)?|mit|war|geht (?:mit|auf)|è|é|es|est|c'est|to|jest|ma|là|это|на|це)(?: (?:now|jetzt|ora|ahora|agora|maintenant|teraz))?|'s)?[ :=\-–]{1,3}(?!20[12]\d(?!\d))([*#]?\d{4,6}[*#]?|\d\d(?:-\d\d){2}|\d(?:-\d){3,5})(?=\s*(?:$|[\n,;.!?)]))",
     re.IGNORECASE,
 )
+_UNLOCK = re.compile(  # "handy entsperren mit 258014"
+    r"(?<![^\W_])(?:entsperr(?:en|t|st)|unlocks?|разблокир\w+|розблок\w+|desbloque\w+|débloqu\w+|déverrouill\w+|sblocca(?:re|si)?|odblok\w+)(?: [^\W\d_]+){0,2}"
+    r" (?:mit|with|using|con|avec|com|by|z|через|кодом|code)(?: (?:code|dem code|код))?[ :]{1,2}(\d{4,8})(?![\w.:/])",
+    re.IGNORECASE,
+)
+_OR_ANOTHER = re.compile(r" ?(?:oder|or|или|або|o|ou|lub|albo|veya|hoặc|或者?) ?(\d{4,8})(?![\w.:/])", re.IGNORECASE)
 _HASHED = re.compile(r"(?<![\w#*.,/])[*#]?\d{4,8}#(?![\w#])")  # typed on a keypad
 _ENTRANCE = re.compile(
     r"(?<![^\W_])(?:immeuble|entr[ée]e|porte|hall|portail|portone|cancello|puerta|portal|port[aã]o|building|entrance|haust[üu]r|tür|brama|drzwi|kapı|domofon\w*|klatk\w*|furtk\w*|interphone|interfone?|citofono|telefonillo|videoportero|portier|подъезд\w*|під'їзд\w*|домофон\w*|калитк\w*|хвіртк\w*)(?![^\W_])"

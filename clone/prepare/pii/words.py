@@ -70,7 +70,7 @@ _WAKE: dict[int, str] = {
         codigo código codigos códigos clave claves verifi* vérif* alarm* alarme alarma digicod* porton* portail
         codice codici geheim* geheimz* türcode tuercode zahlenc* sicher*
         bestät* zugang* einmal* freisch* verifi* kod kodu kodem kody kodun kodum onay doğrul* dogrul* güvenl* şifre şifresi
-        mã xác domofon* szyfr
+        mã xác domofon* szyfr entsperren entsperrt unlock unlocks разблок* розблок* desblo* débloq* déverr* sblocca sbloccare odblok*
         code-pin пінкод* пін підтв* надіш* введіть
         arrivato arrivata llegó llego llegado reçu recu chegou recebi kam bekommen przyszedł przyszedl geldi gelen wpisz tippe tape digita introduce ворот* калитк* шлагб* чемод* шкафч* замок замке замка двери дверь ввел вводил pini pinim pinin pinimi gate door keypad safe lockbox locker
         google цифры цифр ccv csc csv kpn свв цвц пуш пуша пуше blik digits прийшл* прийшов надіш* надіс* шлагб* хвіртк* сейфу шлюз
@@ -93,7 +93,7 @@ _WAKE: dict[int, str] = {
         счет счёт счета счёта рс карта карту карты карте карточ* реквиз* лицев* срок iban бик картк* рахун* рахунок
         account acct blz acc card cards bank iban sort routing mastercard visa amex maestro exp expiry expires expir* valid mir мир
         cuenta tarjeta caduc* compte carte rib konto kontonummer karte conta cartão cartao validade conto carta scad* rachun* karta kartą karty kartę ważn*
-        hesap hesab* konta kontem kart kartı kartım stk tk khoản khoan thẻ iban swift сбер тиньк* тинек мастерк* виза
+        hesap hesab* konta kontem blz bankle* kart kartı kartım stk tk khoản khoan thẻ iban swift сбер тиньк* тинек мастерк* виза
         wallet кошел* btc eth usdt усдт trx ton биток битко* эфир* биткоин* bitcoin* ethereum* кошельк* гаманець cartera monedero portefeu*
         """,
     Wake.ADDRESS: """

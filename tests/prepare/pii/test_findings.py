@@ -214,3 +214,23 @@ def test_odd_spaces_invisible_characters_and_wide_digits_hide_nothing(scrubber: 
 def test_offsets_stand_behind_astral_characters(scrubber: Scrubber) -> None:
     text = "😀😀 звони 8-985-304-11-72 😀"
     assert found(scrubber, text) == [("PHONE_NUMBER", "8-985-304-11-72")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("handy entsperren mit 258014", [("PIN", "258014")]),
+        ("разблокируй телефон кодом 4821", [("PIN", "4821")]),
+        ("die sim pin war glaub 0000 oder 1234", [("PIN", "0000"), ("PIN", "1234")]),
+        ("kto 4829103 blz 37050198", [("BANK_ACCOUNT", "4829103"), ("BANK_ACCOUNT", "37050198")]),
+        ("закордонний: FX392817", [("PASSPORT", "FX392817")]),
+        ("ŞİFRE: Deniz!Kum6", [("PASSWORD", "Deniz!Kum6")]),
+        ("unlock with fingerprint", []),
+        ("we unlocked 2048 achievements", []),
+        ("kto tam? 100500 раз", []),
+    ],
+)
+def test_codes_that_unlock_second_codes_and_rarer_cues(
+    scrubber: Scrubber, text: str, expected: list[tuple[str, str]]
+) -> None:
+    assert found(scrubber, text) == expected
