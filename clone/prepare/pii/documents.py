@@ -350,7 +350,6 @@ _BIRTH = re.compile(
     r"born|b-?day|birth ?days?|birth ?date|date of birth|dob|d\.o\.b\.?|birth|"
     r"nac[ií]|naci[oó]|nacid[oa]|nacimiento|cumple\w*|cumpl[oí]|f\.?nac\.?|fecha de nacimiento|f\. ?nac\.?|née? le|née?|naissance|ddn|anniv\w*|anniversaire|geboren|geb\.?|geburts\w+|geb(?:urts)?-?(?:dat|tag)\w*|"
     r"nasc[ie]\w*|nascimento|data nasc\.?|faço anos|dn|anivers[aá]rio|niver|data de nascimento|nato|nata|nascita|compleanno|compio|urodz\w+|ur\.|data ur\.?|rocznik|data urodzenia|urodziny|doğum(?: tarihi\w*| gün\w*)?|dogum\w*|doğdu\w*|doğumlu\w*|dt|d\.t\.|sinh(?: ngày| nhật| năm)?|sn|ngày sinh|生日|出生\w*|生于)(?![^\W_])|生日|出生|生于|年生",
-    re.IGNORECASE,
 )
 _NAMED_DATE = re.compile(r"[А-ЯЁІЇ][а-яёії]+(?:вич|вна|чна)[ауеы]?,? ?(\d{1,2}[./]\d{1,2}[./](?:19|20)\d\d)(?!\d)")
 _NOT_BIRTH = re.compile(
@@ -371,7 +370,7 @@ class ChatBirthDateRecognizer(ChatRecognizer):
         norm = view.norm
         for match in _NAMED_DATE.finditer(norm) if view.has_cyrillic else ():
             yield Hit(match.start(1), match.end(1), Entity.DATE_OF_BIRTH, 0.6, "birth.after-name")
-        births = [m.span() for m in _BIRTH.finditer(norm)]
+        births = [m.span() for m in view.matches(_BIRTH)]
         if not births:
             return
         found = False

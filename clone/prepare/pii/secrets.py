@@ -38,7 +38,6 @@ _NETWORK_KEYWORD = re.compile(
     + r"wi-?fi|вай-?фа[йяюе]\w?|вафля|роутер\w{0,2}|router|wlan|wpa2?|ssid|hotspot|вай фай|wi fi|netflix|disney\+?|spotify|hulu|hbo|нетфликс\w*|кинопоиск\w*|спотифа\w*|icloud|okko|all lowercase|all caps|capital \w|lowercase|с (?:больш|заглавн|маленьк)\w+(?: букв\w+)?"
     + _E
     + "|无线",
-    re.IGNORECASE,
 )
 _LOGIN_KEYWORD = re.compile(
     _B
@@ -127,7 +126,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
                 found = True
                 yield hit
         if not found:
-            network = _NETWORK_KEYWORD.search(norm)
+            network = _NETWORK_KEYWORD.search(view.low)
             if network or keywords:
                 first = _FIRST_LINE.match(norm)
                 if first and likeness(first[1]) == 3 and not is_code(first[1]):
@@ -416,7 +415,6 @@ _NOT_A_CODE = re.compile(
     r"morse|морзе|окпо|оквэд|бик|status|http|exit|ответ|response|postleit|plz|código postal|codigo postal|code postal|kod poczt|posta kodu|cap\b|邮编|区号|линии|line|lines|строк|"
     r"build(?!ing)|сборк|culture|genetic|генетич|descuento|réduction|remise|sconto|rabatt|rabat|indirim|giảm giá|khuyến mãi|优惠码|desconto|vùng|bưu chính|treasury|penal|уголовн|civil|commune|da vinci|versand|product|produkt|producto|"
     r"notation|рейс|flight|sort code|swift|hex|color|colou?r|цвет|reserva|booking|брон|заказ|order|tracking|трек|версии|dialling",
-    re.IGNORECASE,
 )
 _CODE_VALUE = re.compile(
     r"(?<![\w.,:/+\-])[*#]?(?:\d[ -]?){2,8}\d[*#]?(?![\w])|(?<![\w.,:/+\-])[*#]*(?=\w*\d\w*\d)[A-Za-zА-Яа-яЁё]{0,2}\d{1,6}[A-Za-zА-Яа-яЁё*#]{1,2}\d{0,6}[*#]*(?![\w.,:]\w)|(?<![\w])[A-Z]{1,3}-\d{4,8}(?!\w)|(?<!\w)(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z0-9]{5,8}(?!\w)"
@@ -444,7 +442,7 @@ class ChatCodeRecognizer(ChatRecognizer):
         if not view.wake & (Wake.CODE | Wake.PASSWORD):
             return
         for keyword in view.matches(_CODE_KEYWORD):
-            around = norm[max(0, keyword.start() - 14) : keyword.end() + 18]
+            around = view.low[max(0, keyword.start() - 14) : keyword.end() + 18]
             if _NOT_A_CODE.search(around):
                 continue
             value = self._value(norm, keyword.end(), min(len(norm), keyword.end() + 48))
@@ -467,7 +465,7 @@ class ChatCodeRecognizer(ChatRecognizer):
         for lock in _LOCK.finditer(norm):
             yield Hit(lock.start(1), lock.end(1), Entity.PIN, 0.7, "code.lock")
         for match in _SENT_ME.finditer(norm):
-            if not _is_counted(norm, match.end()) and not _NOT_A_CODE.search(norm):
+            if not _is_counted(norm, match.end()) and not _NOT_A_CODE.search(view.low):
                 yield Hit(*match.span(match.lastindex or 1), Entity.OTP, 0.6, "otp.sent")
         for match in _HASHED.finditer(norm):
             yield Hit(match.start(), match.end(), Entity.PIN, 0.7, "code.hash")
@@ -479,7 +477,7 @@ class ChatCodeRecognizer(ChatRecognizer):
             yield Hit(gate.start(1), gate.end(1), Entity.PIN, 0.7, "code.gate")
         for verb in _CODE_VERB.finditer(norm):
             value = self._value(norm, verb.end(), min(len(norm), verb.end() + 30), is_verb=True)
-            if value is not None and not _NOT_A_CODE.search(norm):
+            if value is not None and not _NOT_A_CODE.search(view.low):
                 yield Hit(*value, Entity.OTP, 0.6, "otp.verb")
 
     def _value(self, norm: str, start: int, stop: int, is_verb: bool = False) -> tuple[int, int] | None:
@@ -789,9 +787,9 @@ ASKS_PASSWORD, ASKS_CODE = 1, 2
 def asks_for(view: View, found: set[Entity]) -> int:
     """Return what a message speaks of without giving it: ASKS_PASSWORD, ASKS_CODE, both or 0."""
     asks = 0
-    if Entity.PASSWORD not in found and (view.matches(PASSWORD_KEYWORD) or _NETWORK_KEYWORD.search(view.norm)):
+    if Entity.PASSWORD not in found and (view.matches(PASSWORD_KEYWORD) or _NETWORK_KEYWORD.search(view.low)):
         asks |= ASKS_PASSWORD
-    if not found & {Entity.PIN, Entity.OTP} and view.matches(_CODE_KEYWORD) and not _NOT_A_CODE.search(view.norm):
+    if not found & {Entity.PIN, Entity.OTP} and view.matches(_CODE_KEYWORD) and not _NOT_A_CODE.search(view.low):
         asks |= ASKS_CODE
     return asks
 
