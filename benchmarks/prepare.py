@@ -208,8 +208,8 @@ def _pss_mb(pid: int) -> float:
 def beside_stock(whole: Path, n: int) -> dict[str, float]:
     """Return messages a second of stock Presidio and of ours on one core, medians of five turns of `n` messages.
 
-    Each turn's messages are other ones, from all over the archive, seen once by each, after three turns to warm up: in a
-    million messages what a cache takes to fill is nothing.
+    Each turn's messages are other ones, from the beginnings of ten chats, seen once by each, after three turns to warm
+    up: in a million messages what a cache takes to fill is nothing.
     """
     from pii import make_stock, messages_a_second
 
