@@ -11,6 +11,7 @@
     ├── ModelError           a base, an adapter or a run cannot be used                 (1)
     │   ├── HubError         the hub cannot be reached or refuses                       (6)
     │   └── HardwareError    no such device, or out of memory                           (5)
+    │       └── ProcessLost  another process of a run on several devices is gone        (5)
     └── MissingExtra         a library of an extra is not installed                     (1)
 
 Anything else that is raised is our own bug, and its traceback is shown.
@@ -71,6 +72,10 @@ class HubError(ModelError):
 
 class HardwareError(ModelError):
     exit_code = 5
+
+
+class ProcessLost(HardwareError):
+    """Another process of the run is gone. Threads that exchanged with it never end, so this process must not wait."""
 
 
 class MissingExtra(CloneError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -55,7 +56,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        from clone.errors import CloneError
+        from clone.errors import CloneError, ProcessLost
 
         try:
             return super().invoke(ctx)
@@ -63,6 +64,10 @@ class LazyGroup(click.Group):
             from clone.cli.show import show_error
 
             show_error(error)
+            if isinstance(error, ProcessLost):  # an orderly exit is now and then aborted by the threads it waits for
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(error.exit_code)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             sys.stderr.write("\nStopped. What was done is saved.\n")
@@ -83,8 +88,6 @@ def main() -> None:
 
 def _passphrase(is_new: bool) -> str | None:
     """Return the archive's passphrase from the environment or, for an archive that has one, from the person."""
-    import os
-
     found = os.environ.get("CLONE_PASSPHRASE")
     if not found and not is_new and sys.stdin.isatty():
         found = click.prompt("Passphrase of the archive", hide_input=True, err=True)

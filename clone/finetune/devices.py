@@ -25,7 +25,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from clone.errors import CloneError, HardwareError, ModelError, RecipeError
+from clone.errors import CloneError, ModelError, ProcessLost, RecipeError
 from clone.finetune.packed import PackedModel
 from clone.finetune.rows import fill_rows, padded_size
 from clone.lm.model import Block, Transformer
@@ -130,7 +130,7 @@ def _gather(fabric: Fabric, value: T) -> list[T]:
 
 @contextmanager
 def losing_none(fabric: Fabric, again: str) -> Iterator[None]:
-    """Turn the loss of another process, which the next exchange meets, into a HardwareError that says so."""
+    """Turn the loss of another process, which the next exchange meets, into a ProcessLost that says so."""
     try:
         yield
     except RuntimeError as error:
@@ -138,7 +138,7 @@ def losing_none(fabric: Fabric, again: str) -> Iterator[None]:
         is_lost = isinstance(error, dist.DistError) or any(words in text for words in _LOST)
         if fabric.world_size == 1 or isinstance(error, torch.OutOfMemoryError) or not is_lost:
             raise
-        raise HardwareError(f"another of the {fabric.world_size} processes of this run was lost.", again) from error
+        raise ProcessLost(f"another of the {fabric.world_size} processes of this run was lost.", again) from error
 
 
 # -- shares of a step ---------------------------------------------------------------------------------------------

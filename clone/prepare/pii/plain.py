@@ -14,7 +14,11 @@ from clone.prepare.pii.words import read_words
 Span = tuple[int, int]
 
 _VALUE = r"(?P<value>[^\W\d_]+(?:-[^\W\d_]+)*)"
-_END = r"[\"'»”`)]*(?=\s*(?:$|[\n.;!,(]|\s[-–—]\s))"
+_SPELLING = (  # how it is to be written, told after it
+    r"mit (?:gro(?:ß|ss)em|kleinem) \w\b|alles (?:klein|gro(?:ß|ss))|(?:klein|gro(?:ß|ss)|zusammen) ?geschrieben|with (?:a )?(?:capital|big|small) \w\b|all (?:lower ?case|caps|small)|in caps|no spaces"
+    r"|с (?:большой|маленькой|заглавной)|(?:з|із) великої|маленькими|en minúsculas|con (?:la )?(?:mayúscula|maiuscola)|en minuscules|avec (?:une )?majuscule|tutto minuscolo|(?:tudo|todo) minúscul|com maiúscula|z dużej|małymi|küçük harf|büyük harf|viết (?:thường|hoa|liền)"
+)
+_END = rf"[\"'»”`)]*(?=\s*(?:$|[\n.;!,(]|\s[-–—]\s|(?:{_SPELLING})))"
 _TOLD = (
     r"(?:is|was|used to be|ist|war|lautet|lautete|hei(?:ß|ss)t|hie(?:ß|ss)|es|era|será|est|était|etait|c['’ ]?est|c['’]était|è|era|é|foi|to|był[oa]?|brzmi"
     r"|là|là chữ|resta|rimane|reste|bleibt|blieb|queda|quedó|fica|ficou|zostaje|остается|остаётся|остался|лишається|stays|became|wurde|kaldı|это|был[аои]?|такой|будет|стоит|це|був|була|було|такий|idi|olan|是|为)"

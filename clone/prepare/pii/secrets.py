@@ -39,6 +39,9 @@ _NETWORK_KEYWORD = re.compile(
     + _E
     + "|无线",
 )
+_WIFI_KEY = re.compile(  # what is printed under a router
+    r"(?<![^\W_])(?:schl[üu]ssel|key|clave|clé|cle|chiave|chave|klucz|ключ|anahtar\w*|密钥)\W{1,3}(?:ist |is |es |è |é |to |это |це )?(\d{4}(?:[ -]?\d{4}){3,4})(?!\d)"
+)
 _LOGIN_KEYWORD = re.compile(
     _B
     + r"(?:за|ло)?логин\w*|log ?-?in|logon|sign ?-?in|log into|зайди|заходи|войди|prova|prueba|essaie|spróbuj|dene|thử|спробуй|entrare|entre|accedere|użyj|вход|входи|учетк\w+|учётк\w+|логпас\w*|unlock|credentials|creds"
@@ -127,6 +130,10 @@ class ChatPasswordRecognizer(ChatRecognizer):
                 yield hit
         if not found:
             network = _NETWORK_KEYWORD.search(view.low)
+            key = _WIFI_KEY.search(view.low, network.end()) if network else None
+            if key:
+                found = True
+                yield Hit(key.start(1), key.end(1), Entity.PASSWORD, 0.7, "password.wifi-key")
             if network or keywords:
                 first = _FIRST_LINE.match(norm)
                 if first and likeness(first[1]) == 3 and not is_code(first[1]):

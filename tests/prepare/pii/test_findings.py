@@ -55,6 +55,9 @@ def test_a_password_is_found_by_its_keyword_in_every_language(scrubber: Scrubber
         ("hasło? parasolka", "parasolka"),
         ("şifre hala havuç", "havuç"),
         ("en casa el wifi tiene clave mariposas", "mariposas"),
+        ("passwort? Regenbogen mit großem R", "Regenbogen"),
+        ("password is sunflower with a capital S", "sunflower"),
+        ("wlan heißt FritzBox 7590, schlüssel 48291038475610293847", "48291038475610293847"),
     ],
 )
 def test_a_plain_word_is_a_password_where_the_sentence_says_so(scrubber: Scrubber, text: str, value: str) -> None:
