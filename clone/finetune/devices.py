@@ -17,15 +17,13 @@ from typing import Any, Literal, TypeVar, cast
 
 import torch
 import torch.distributed as dist
-from lightning.fabric import Fabric
-from lightning.fabric.strategies.ddp import DDPStrategy
-from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from clone.errors import CloneError, ModelError, ProcessLost, RecipeError
+from clone.finetune.fabric import DDPStrategy, Fabric, ModelParallelStrategy
 from clone.finetune.packed import PackedModel
 from clone.finetune.rows import fill_rows, padded_size
 from clone.lm.model import Block, Transformer
@@ -51,9 +49,8 @@ def make_fabric(device: str, strategy: Strategy = "one", n_devices: int = 1, n_n
 
     Raises RecipeError where these are not as many as the recipe says.
     """
-    warnings.filterwarnings("ignore", module="lightning")
-    for name in ("lightning.fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning_fabric")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     how: Any = "auto"
     if strategy == "ddp":
         # Seeds and files are the same everywhere, so nothing is sent round at the start; without the second, the

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
 
 from clone import __version__
 from clone.archive import Archive
@@ -33,6 +32,7 @@ from clone.finetune.devices import (
     open_shards,
 )
 from clone.finetune.examples import check_foreign, check_prepared
+from clone.finetune.fabric import Fabric
 from clone.finetune.frozen import check_fp8
 from clone.finetune.packed import PackedModel, head_chunk
 from clone.finetune.parallel import is_parallel_block

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lightning.fabric import Fabric
 
 from clone.errors import ModelError
 from clone.finetune.devices import average_gradients, deal, passes
+from clone.finetune.fabric import Fabric
 from clone.finetune.packed import PackedModel
 from clone.finetune.rows import lay_row, plan_epoch
 from clone.finetune.schedule import evaluation_steps, learning_rate

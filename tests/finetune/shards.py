@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
 from torch.distributed.tensor import DTensor
 
 from clone.finetune.devices import average_gradients, deal, make_fabric, passes
+from clone.finetune.fabric import Fabric
 from clone.finetune.rows import fill_rows, lay_row
 from clone.finetune.sequences import Sequences
 from clone.finetune.stage import open_packed

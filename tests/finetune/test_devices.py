@@ -17,10 +17,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning.fabric import Fabric
 
 from clone.errors import RecipeError
 from clone.finetune.devices import deal, make_fabric, passes
+from clone.finetune.fabric import Fabric
 from clone.finetune.rows import fill_rows, padded_size
 from clone.finetune.stage import choose_strategy, finetune
 from clone.lm.base import build_random_base
