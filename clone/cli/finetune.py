@@ -55,9 +55,11 @@ def command(
 
     from clone.cli.show import emit, progress, say, show_table
     from clone.errors import DataError
+    from clone.finetune.start import Start
     from clone.recipe import load_recipe
     from clone.workspace import Workspace
 
+    start = Start()
     given = overrides
     if base is not None:
         overrides = (*overrides, f"finetune.base={base}")
@@ -69,7 +71,8 @@ def command(
             "If its text may be learned as it stands, add --unscrubbed.",
         )
     is_first = _is_first_process()
-    with progress("Preparing to train") if is_first else nullcontext(_silent) as on_progress:
+    seen = progress("Preparing to train") if is_first else nullcontext(_silent)
+    with start.part("imports"), seen as on_progress:
         on_progress("loading torch", 0, None)
         from clone.finetune.devices import ToldElsewhere
         from clone.finetune.stage import dry_run, finetune
@@ -104,6 +107,7 @@ def command(
                 on_note=on_note,
                 on_step=on_step,
                 should_stop=should_stop,
+                start=start,
             )
     except ToldElsewhere:
         ctx.exit(1)

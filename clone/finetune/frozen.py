@@ -45,17 +45,57 @@ def check_fp8(device: torch.device) -> None:
         )
 
 
-def move(part: nn.Module, device: torch.device | None, dtype: torch.dtype | None) -> None:
+def move(
+    part: nn.Module, device: torch.device | None, dtype: torch.dtype | None, courier: Courier | None = None
+) -> None:
     """Move the parameters of `part` to a device, the frozen ones in `dtype` (as they are for None).
 
-    Those that share their memory (a tied head) share it afterwards.
+    Those that share their memory (a tied head) share it afterwards. What is there already is not touched.
     """
     moved: dict[tuple[int, torch.Size], Tensor] = {}
     for parameter in part.parameters():
-        key = (parameter.data_ptr(), parameter.shape)
+        data = parameter.data
+        key = (data.data_ptr(), data.shape)
         if key not in moved:
-            moved[key] = parameter.data.to(device=device, dtype=None if parameter.requires_grad else dtype)
-        parameter.data = moved[key]
+            wanted = None if parameter.requires_grad else dtype
+            if courier is not None and data.device.type == "cpu" and data.is_contiguous():
+                moved[key] = courier.bring(data, wanted)
+            else:
+                moved[key] = data.to(device=device, dtype=wanted)
+        if moved[key] is not data:
+            parameter.data = moved[key]
+
+
+class Courier:
+    """Brings tensors that are mapped from a file to a GPU, faster than torch does with memory that is not pinned.
+
+    They pass through two pinned buffers: all cores read the pages of the file into one while the other is on its way.
+    """
+
+    def __init__(self, device: torch.device, buffer_bytes: int = 1 << 26) -> None:
+        self._device = device
+        is_gpu = device.type == "cuda"
+        self._buffers = [torch.empty(buffer_bytes, dtype=torch.uint8, pin_memory=is_gpu) for _ in range(2)]
+        self._sent: list[Any] = [torch.cuda.Event() if is_gpu else None for _ in range(2)]  # type: ignore[no-untyped-call]
+        self._turn = 0
+
+    def bring(self, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+        """Return a contiguous tensor of the CPU on the device, in `dtype` (as it is for None)."""
+        out = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=self._device)
+        source, target = tensor.view(-1), out.view(-1)
+        step = len(self._buffers[0]) // out.element_size()
+        for a in range(0, len(source), step):
+            buffer, sent = self._buffers[self._turn], self._sent[self._turn]
+            self._turn = 1 - self._turn
+            n = min(step, len(source) - a)
+            staged = buffer[: n * out.element_size()].view(out.dtype)
+            if sent is not None:
+                sent.synchronize()  # what lay in it before has arrived
+            staged.copy_(source[a : a + n])
+            target[a : a + n].copy_(staged, non_blocking=True)
+            if sent is not None:
+                sent.record()
+        return out
 
 
 class Fp8Product(nn.Module):

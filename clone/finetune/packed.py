@@ -5,6 +5,7 @@ The head is computed for graded tokens alone, in chunks, so that logits never st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,13 +14,18 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from clone.finetune.documents import Documents
-from clone.finetune.frozen import move, quantise
+from clone.finetune.frozen import Courier, move, quantise
 from clone.finetune.parallel import ParallelBlock, Row, is_parallel_block
 from clone.finetune.rows import PackedBatch, padded_size
 from clone.finetune.wide import steps_for
 from clone.lm.model import Block, Rope, Transformer
+from clone.lm.shape import Shape
 
 _TENSOR_CORE = 16  # rows that the tensor cores take together
+_WARM_TOKENS = 256
+
+# Blocks placed, of how many, and the last of them where it is hand-written.
+OnBlock = Callable[[int, int, ParallelBlock | None], None]
 
 
 def head_chunk(checkpointing: bool) -> int:
@@ -45,6 +51,7 @@ class PackedModel(nn.Module):
         compiles: bool = False,
         pads: bool = False,
         fuses: bool | None = None,
+        on_block: OnBlock = lambda done, total, block: None,
     ) -> None:
         """Move `model` to `device` (None: it stays) block by block, its frozen weights kept as `frozen` says.
 
@@ -54,7 +61,7 @@ class PackedModel(nn.Module):
         self.model = model
         if fuses is None:
             fuses = (device or model.device).type == "cuda" and is_fusable(model)
-        self.fused = place(model, device, dtype, frozen, fuses)
+        self.fused = place(model, device, dtype, frozen, fuses, on_block)
         self.checkpointing, self.compiles = checkpointing, compiles and not fuses
         self.pads = pads or self.compiles
         self._rope = Rope(model.shape, device=model.device)
@@ -121,7 +128,12 @@ def is_fusable(model: Transformer) -> bool:
 
 
 def place(
-    model: Transformer, device: torch.device | None, dtype: torch.dtype | None, frozen: str, fuses: bool
+    model: Transformer,
+    device: torch.device | None,
+    dtype: torch.dtype | None,
+    frozen: str,
+    fuses: bool,
+    on_block: OnBlock = lambda done, total, block: None,
 ) -> list[ParallelBlock]:
     """Move a model to a device, never more than a block of it in full width; return its blocks if they are fused.
 
@@ -129,16 +141,40 @@ def place(
     """
     fused: list[ParallelBlock] = []
     shared: dict[tuple[int, int], Tensor] = {}
-    for block in model.blocks:
+    courier = Courier(device) if device is not None and device.type == "cuda" else None
+    blocks = model.blocks
+    for i, block in enumerate(blocks):
         if device is not None or dtype is not None:
-            move(block, device, dtype)
+            move(block, device, dtype, courier)
         if fuses:
             fused.append(ParallelBlock(block, frozen, shared))
         elif frozen != "same":
             quantise(block, frozen)
+        on_block(i + 1, len(blocks), fused[-1] if fused else None)
     if device is not None or dtype is not None:
-        move(model, device, dtype)
+        move(model, device, dtype, courier)
     return fused
+
+
+def warm_up(block: ParallelBlock, shape: Shape) -> None:
+    """Run a block and a head on a few tokens, there and back: their kernels are compiled once, and then are there.
+
+    Nothing else is left behind: no gradient, and no number drawn. The rest of the model need not be there yet.
+    """
+    columns = block.into.columns
+    device, dtype = columns.device, columns.dtype
+    ids = torch.zeros(_WARM_TOKENS, dtype=torch.int64)
+    graded = torch.arange(7, _WARM_TOKENS, 3)  # as in most rows, no multiple of 16 of them
+    halves = [0, _WARM_TOKENS // 2, _WARM_TOKENS]
+    batch = PackedBatch(ids, ids, torch.arange(_WARM_TOKENS) % halves[1], graded, halves).to(device)
+    rope = Rope(shape, device=device).at(batch.positions)[0]
+    documents = Documents.of(batch)
+    adapters = [p for linear in block.linears for p in (linear.lora_A, linear.lora_B) if p is not None]
+    for places in (None, batch.graded):
+        x = torch.ones((_WARM_TOKENS, shape.n_embd), dtype=dtype, device=device, requires_grad=True)
+        y = block(x, Row(rope, documents, places, is_kept=True))
+        torch.autograd.grad(y, [x, *adapters], torch.ones_like(y))
+    steps_for(columns).grade(columns.new_zeros((len(graded), shape.vocab_size)), batch.input_ids[: len(graded)])
 
 
 class _HeadLoss(torch.autograd.Function):

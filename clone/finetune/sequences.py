@@ -8,8 +8,9 @@ cut inside a turn.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -21,9 +22,11 @@ from torch import Tensor
 from clone.finetune.examples import Conversation, ReadCount, Sample, fold, read_samples, split_newest
 from clone.lm.template import TEMPLATE_VERSION, Control, header_segments, turn_segments
 from clone.lm.tokens import Tokens
+from clone.records import Segment
 from clone.workspace import hash_file, write_atomically
 
 _FORMAT = "1"
+_AT_ONCE = 256  # conversations that are tokenised together
 
 Part = tuple[Literal["train", "held-out"], float] | None
 
@@ -121,9 +124,7 @@ def make_sequences(
     learned: list[bool] = []
     starts = [0]
     n_examples = n_too_long = n_cut = n_bytes = n_characters = n_unfolded = 0
-    for conversation in conversations:
-        header = tokens.encode(header_segments(conversation.contact)).ids
-        pieces = _pieces(tokens, conversation)
+    for conversation, header, pieces in _encoded(tokens, conversations):
         n_characters += sum(len(bubble) for item in conversation.turns for bubble in item.turn.bubbles)
         held: list[_Piece] = []
 
@@ -176,19 +177,31 @@ def make_sequences(
     )
 
 
-def _pieces(tokens: Tokens, conversation: Conversation) -> list[_Piece]:
-    """Return the turns of a conversation as ids, all texts tokenised at once."""
-    turns = [list(turn_segments(item.turn, item.is_learned)) for item in conversation.turns]
-    encoded = tokens.encode([segment for segments in turns for segment in segments])
-    end = tokens.marks[Control.END]  # what ends every turn, and what no text becomes
-    pieces: list[_Piece] = []
-    start = 0
-    ends = [i + 1 for i, token in enumerate(encoded.ids) if token == end]
-    for item, stop in zip(conversation.turns, ends, strict=True):
-        n_bytes = sum(len(bubble.encode()) for bubble in item.turn.bubbles)
-        pieces.append(_Piece(encoded.ids[start:stop], encoded.is_learned[start:stop], n_bytes))
-        start = stop
-    return pieces
+def _encoded(
+    tokens: Tokens, conversations: Iterable[Conversation]
+) -> Iterator[tuple[Conversation, list[int], list[_Piece]]]:
+    """Yield conversations with the ids of their header and of each turn; many are tokenised at once, on all cores."""
+    waiting = iter(conversations)
+    end = tokens.marks[Control.END]  # what ends the header and every turn, and what no text becomes
+    while group := list(islice(waiting, _AT_ONCE)):
+        segments: list[Segment] = []
+        for conversation in group:
+            segments.extend(header_segments(conversation.contact))
+            for item in conversation.turns:
+                segments.extend(turn_segments(item.turn, item.is_learned))
+        encoded = tokens.encode(segments)
+        ends = (i + 1 for i, token in enumerate(encoded.ids) if token == end)
+        start = 0
+        for conversation in group:
+            stop = next(ends)
+            header, start = encoded.ids[start:stop], stop
+            pieces: list[_Piece] = []
+            for item in conversation.turns:
+                stop = next(ends)
+                n_bytes = sum(len(bubble.encode()) for bubble in item.turn.bubbles)
+                pieces.append(_Piece(encoded.ids[start:stop], encoded.is_learned[start:stop], n_bytes))
+                start = stop
+            yield conversation, header, pieces
 
 
 _COUNTS = ("n_examples", "n_folded_away", "n_too_long", "n_cut", "n_bytes", "n_characters")

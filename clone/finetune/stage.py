@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,15 +32,16 @@ from clone.finetune.devices import (
     make_fabric,
     open_shards,
 )
-from clone.finetune.examples import check_foreign, check_prepared
+from clone.finetune.examples import Prepared, check_foreign, check_prepared
 from clone.finetune.fabric import Fabric
 from clone.finetune.frozen import check_fp8
-from clone.finetune.packed import PackedModel, head_chunk
-from clone.finetune.parallel import is_parallel_block
+from clone.finetune.packed import OnBlock, PackedModel, head_chunk, warm_up
+from clone.finetune.parallel import ParallelBlock, is_parallel_block
 from clone.finetune.plot import write_plots
 from clone.finetune.rows import GPU_ROW
 from clone.finetune.schedule import default_peak, default_step_tokens
 from clone.finetune.sequences import Part, Sequences, load_sequences
+from clone.finetune.start import Beside, Start
 from clone.finetune.state import STATE, Origin, Progress, check_same, read_state, unfinished_runs
 from clone.finetune.train import Plan, StepReport, count_steps, measure_steps, memory_gb, train
 from clone.lm.base import BaseFolder, known_shape, n_parameters, resolve_base
@@ -100,6 +102,7 @@ class _Ready:
     train: Sequences
     validation: Sequences
     plan: Plan
+    opening: Beside[PackedModel]
 
 
 # The run's folder, what it was begun with, and where it stands, None for a new one.
@@ -122,14 +125,32 @@ def finetune(
     on_note: OnNote = lambda text: None,
     on_step: Callable[[StepReport], None] = lambda report: None,
     should_stop: Callable[[], bool] = lambda: False,
+    start: Start | None = None,
 ) -> FinetuneReport:
     """Train an adapter on the prepared data of a recipe, or on the examples in `data`, which were not scrubbed by us.
 
     With `resume`, go on with the newest unfinished run. With `is_auto`, what the recipe leaves open about memory is
-    chosen for the card. `fabric` is one that is launched already. Raises what its parts raise, each a CloneError with a
-    hint, and Stopped where `should_stop` asked for it.
+    chosen for the card. `fabric` is one that is launched already. `start` counts the seconds before the first step,
+    which stand in the run's metrics. Raises what its parts raise, each a CloneError with a hint, and Stopped where
+    `should_stop` asked for it.
     """
-    ready = _get_ready(recipe, workspace, allow_stale, data, is_auto, fabric, on_progress, on_note)
+    start = start or Start()
+    getting_ready = _get_ready(recipe, workspace, allow_stale, data, is_auto, fabric, on_progress, on_note, start)
+    with getting_ready as ready:
+        return _train_and_tell(ready, recipe, workspace, now, resume, on_progress, on_step, should_stop, start)
+
+
+def _train_and_tell(
+    ready: _Ready,
+    recipe: Recipe,
+    workspace: Workspace,
+    now: datetime,
+    resume: bool,
+    on_progress: OnProgress,
+    on_step: Callable[[StepReport], None],
+    should_stop: Callable[[], bool],
+    start: Start,
+) -> FinetuneReport:
     settings, plan, base, fabric = ready.settings, ready.plan, ready.base, ready.fabric
     origin = Origin(
         recipe=settings.model_dump(mode="json"),
@@ -140,10 +161,9 @@ def finetune(
         template=TEMPLATE_VERSION,
     )
     standing: _Standing | None = _look_for_unfinished(recipe, workspace, fabric, origin) if resume else None
-    on_progress("opening the base", 0, None)
-    torch.use_deterministic_algorithms(settings.deterministic)
     try:
-        model = open_packed(settings, base, fabric)
+        with start.part("waiting for the base"):
+            model = ready.opening.wait(lambda done, total: on_progress("opening the base", done, total))
         if standing is None:
             mine = new_run(workspace.runs(recipe.name), now) if fabric.is_global_zero else workspace.root
             standing = (fabric.broadcast(mine), origin, None)
@@ -159,6 +179,7 @@ def finetune(
                 run,
                 origin,
                 AdapterMeta(settings.lora_rank, settings.lora_alpha, base.name, base.sha256),
+                start,
                 resume_from=resume_from,
                 on_step=on_step,
                 should_stop=should_stop,
@@ -234,17 +255,18 @@ def dry_run(
 
     Raises HardwareError, naming the settings to lower, where it does not fit.
     """
-    ready = _get_ready(recipe, workspace, allow_stale, data, is_auto, None, on_progress, on_note)
-    settings, plan = ready.settings, ready.plan
-    on_progress("measuring steps", 0, None)
-    try:
-        with losing_none(ready.fabric, "Its own message says why."):
-            model = open_packed(settings, ready.base, ready.fabric)
-            seconds = measure_steps(ready.fabric, model, ready.train, settings, plan, n_measured)
-    except RuntimeError as error:
-        if not _ran_out(error):
-            raise
-        raise _too_large(settings, plan, ready.device, ready.fabric) from error
+    getting_ready = _get_ready(recipe, workspace, allow_stale, data, is_auto, None, on_progress, on_note, Start())
+    with getting_ready as ready:
+        settings, plan = ready.settings, ready.plan
+        try:
+            with losing_none(ready.fabric, "Its own message says why."):
+                model = ready.opening.wait(lambda done, total: on_progress("opening the base", done, total))
+                on_progress("measuring steps", 0, None)
+                seconds = measure_steps(ready.fabric, model, ready.train, settings, plan, n_measured)
+        except RuntimeError as error:
+            if not _ran_out(error):
+                raise
+            raise _too_large(settings, plan, ready.device, ready.fabric) from error
     n_weights = sum(p.numel() for p in adapter_parameters(model.model).values())
     # An evaluation costs a forward pass, a third of a step, for each token.
     evaluation = seconds / plan.step_tokens * ready.validation.n_tokens / 3  # spread over the devices as a step is
@@ -268,6 +290,7 @@ def dry_run(
     )
 
 
+@contextmanager
 def _get_ready(
     recipe: Recipe,
     workspace: Workspace,
@@ -277,45 +300,23 @@ def _get_ready(
     fabric: Fabric | None,
     on_progress: OnProgress,
     on_note: OnNote,
-) -> _Ready:
+    start: Start,
+) -> Iterator[_Ready]:
+    """Yield what stands before the first step; the base, which takes longest, is opened beside the tokenising."""
     settings = recipe.finetune
-    if data is None:
-        revision = None
-        if workspace.archive.exists():
-            with Archive.open(workspace.archive) as archive:
-                revision = archive.revision()
-        prepared = check_prepared(workspace, recipe.name, revision, allow_stale=allow_stale)
-        files: list[tuple[Path, Part]] = [(prepared.folder / f"{n}.jsonl", None) for n in ("train", "validation")]
-    else:
-        prepared = check_foreign(data)
-        share = recipe.prepare.validation_share
-        files = [(data, ("train", share)), (data, ("held-out", share))]
-    device = pick_device()
-    check_hardware(settings.base, n_parameters(settings.base, workspace.bases), device, settings.precision)
+    with start.part("checks"):
+        prepared, files = _check_data(recipe, workspace, data, allow_stale)
+        device = pick_device()
+        check_hardware(settings.base, n_parameters(settings.base, workspace.bases), device, settings.precision)
     if fabric is None:
-        strategy, why = choose_strategy(settings, known_shape(settings.base, workspace.bases), device, is_auto)
-        fabric = make_fabric(device, strategy, settings.devices, settings.nodes)
+        with start.part("processes"):
+            strategy, why = choose_strategy(settings, known_shape(settings.base, workspace.bases), device, is_auto)
+            fabric = make_fabric(device, strategy, settings.devices, settings.nodes)
         if why and fabric.is_global_zero:
             on_note(why)
     if not fabric.is_global_zero:
         on_progress, on_note = _unseen, _unheard
-
-    bases: list[BaseFolder] = []
-    loaded: list[Sequences] = []
-
-    def load() -> None:
-        base = resolve_base(settings.base, workspace.bases, on_progress=on_progress, on_note=on_note)
-        tokens = Tokens.load(base.path)
-        max_tokens = min(settings.max_sequence_tokens or 2048, base.shape.block_size)
-        cache = workspace.processed(recipe.name) / "tokens"
-        tokenizer = base.path / "tokenizer.json"
-        for path, part in files:
-            loaded.append(load_sequences(path, tokens, tokenizer, cache, max_tokens, on_progress, part))
-        check_graded(loaded[0], loaded[1], workspace.show(data or prepared.folder))
-        bases.append(base)
-
-    in_turn(fabric, load)  # the first fetches and tokenises, the others find it done
-    (base,), (sequences, held_out) = bases, loaded
+    base = _find_base(settings, workspace, fabric, on_progress, on_note, start)
     if is_auto and device == "cuda":
         n_shards = fabric.world_size if is_sharded(fabric) else 1
         settings = fit_card(settings, base.shape, *card_of(fabric.device), n_shards=n_shards)
@@ -325,12 +326,87 @@ def _get_ready(
         )
     elif is_auto:
         on_note("--auto chooses for a GPU; this machine has none, so the settings stay as they are.")
-    plan = make_plan(settings, base.shape, sequences, device)
-    facts = {"the recipe": settings.model_dump(mode="json"), "the base": base.sha256, "the data": prepared.sha256}
-    check_alike(fabric, {**facts, "the strategy": is_sharded(fabric), "the steps": plan})
-    contacts = prepared.manifest.get("contacts")
-    known = None if contacts is None else tuple(str(name) for name in contacts)
-    return _Ready(settings, fabric, device, base, prepared.sha256, known, sequences, held_out, plan)
+    torch.use_deterministic_algorithms(settings.deterministic)
+    opening = _start_opening(settings, base, fabric, start)
+    try:
+        loaded: list[Sequences] = []
+
+        def load() -> None:
+            tokens = Tokens.load(base.path)
+            max_tokens = min(settings.max_sequence_tokens or 2048, base.shape.block_size)
+            cache = workspace.processed(recipe.name) / "tokens"
+            tokenizer = base.path / "tokenizer.json"
+            for path, part in files:
+                loaded.append(load_sequences(path, tokens, tokenizer, cache, max_tokens, on_progress, part))
+            check_graded(loaded[0], loaded[1], workspace.show(data or prepared.folder))
+
+        with start.part("tokens"):
+            in_turn(fabric, load)  # the first tokenises, the others find it done
+        sequences, held_out = loaded
+        plan = make_plan(settings, base.shape, sequences, device)
+        facts = {"the recipe": settings.model_dump(mode="json"), "the base": base.sha256, "the data": prepared.sha256}
+        check_alike(fabric, {**facts, "the strategy": is_sharded(fabric), "the steps": plan})
+        contacts = prepared.manifest.get("contacts")
+        known = None if contacts is None else tuple(str(name) for name in contacts)
+        yield _Ready(settings, fabric, device, base, prepared.sha256, known, sequences, held_out, plan, opening)
+    finally:
+        opening.give_up()
+
+
+def _check_data(
+    recipe: Recipe, workspace: Workspace, data: Path | None, allow_stale: bool
+) -> tuple[Prepared, list[tuple[Path, Part]]]:
+    """Return the prepared data, or a stranger's, and its two files: to train on and held out."""
+    if data is not None:
+        share = recipe.prepare.validation_share
+        return check_foreign(data), [(data, ("train", share)), (data, ("held-out", share))]
+    revision = None
+    if workspace.archive.exists():
+        with Archive.open(workspace.archive) as archive:
+            revision = archive.revision()
+    prepared = check_prepared(workspace, recipe.name, revision, allow_stale=allow_stale)
+    return prepared, [(prepared.folder / f"{n}.jsonl", None) for n in ("train", "validation")]
+
+
+def _find_base(
+    settings: FinetuneRecipe,
+    workspace: Workspace,
+    fabric: Fabric,
+    on_progress: OnProgress,
+    on_note: OnNote,
+    start: Start,
+) -> BaseFolder:
+    found: list[BaseFolder] = []
+
+    def find() -> None:
+        found.append(resolve_base(settings.base, workspace.bases, on_progress=on_progress, on_note=on_note))
+
+    with start.part("finding the base"):
+        in_turn(fabric, find)  # the first fetches and converts, the others find it done
+    return found[0]
+
+
+def _start_opening(settings: FinetuneRecipe, base: BaseFolder, fabric: Fabric, start: Start) -> Beside[PackedModel]:
+    """Begin to open the base in a thread; as soon as a hand-written block stands, its kernels are compiled in another.
+
+    Opening says nothing to other processes, so that these may tokenise in turn meanwhile.
+    """
+    shape = base.shape
+
+    def compile_kernels(block: ParallelBlock) -> None:
+        with start.part("kernels"):
+            warm_up(block, shape)
+
+    def work(beside: Beside[PackedModel]) -> PackedModel:
+        def on_block(done: int, total: int, block: ParallelBlock | None) -> None:
+            beside.reached(done, total)
+            if done == 1 and block is not None:
+                beside.also(lambda: compile_kernels(block))
+
+        with start.part("opening the base"):
+            return open_packed(settings, base, fabric, on_block)
+
+    return Beside(work)
 
 
 def _unseen(what: str, done: int, total: int | None) -> None:
@@ -341,7 +417,12 @@ def _unheard(text: str) -> None:
     """Say nothing: only the first process tells."""
 
 
-def open_packed(settings: FinetuneRecipe, base: BaseFolder, fabric: Fabric) -> PackedModel:
+def open_packed(
+    settings: FinetuneRecipe,
+    base: BaseFolder,
+    fabric: Fabric,
+    on_block: OnBlock = lambda done, total, block: None,
+) -> PackedModel:
     """Return the base on the device with a fresh adapter, ready for packed rows."""
     device = fabric.device
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
@@ -374,6 +455,7 @@ def open_packed(settings: FinetuneRecipe, base: BaseFolder, fabric: Fabric) -> P
         frozen=settings.frozen,
         checkpointing=settings.checkpointing,
         compiles=compiles,
+        on_block=on_block,
     )
 
 

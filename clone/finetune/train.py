@@ -26,6 +26,7 @@ from clone.finetune.packed import PackedModel
 from clone.finetune.rows import lay_row, plan_epoch
 from clone.finetune.schedule import evaluation_steps, learning_rate
 from clone.finetune.sequences import Sequences
+from clone.finetune.start import Start
 from clone.finetune.state import Origin, Progress, restore, save_state
 from clone.lm.runs import BEST, LAST, METRICS
 from clone.lm.weights import AdapterMeta, adapter_parameters, save_adapter
@@ -74,6 +75,7 @@ def train(
     run: Path,
     origin: Origin,
     meta: AdapterMeta,
+    start: Start,
     *,
     resume_from: tuple[Progress, dict[str, torch.Tensor]] | None = None,
     on_step: Callable[[StepReport], None] = lambda report: None,
@@ -81,7 +83,8 @@ def train(
 ) -> Progress:
     """Train the adapter of `model` and return where the run ended.
 
-    Writes to `run`: best and last adapter, a line of metrics a step, and the state to resume from. Raises Stopped when
+    Writes to `run`: best and last adapter, a line of metrics a step, and the state to resume from. The line of step 0
+    also tells where the time before it went. Raises Stopped when
     `should_stop` says so, and ModelError when the loss is no longer a number; both leave a state to go on from.
     """
     parameters = adapter_parameters(model.model)
@@ -98,8 +101,9 @@ def train(
     at = Progress()
 
     if resume_from is None:
-        at.val_loss_before = evaluate(fabric, trained, held_out, plan.row_tokens)
-        _note(fabric, run, {"step": 0, "val_loss": at.val_loss_before})
+        with start.part("held-out loss"):
+            at.val_loss_before = evaluate(fabric, trained, held_out, plan.row_tokens)
+        _note(fabric, run, {"step": 0, "val_loss": at.val_loss_before, "start_s": start.told()})
         _save(fabric, run, parameters, optimizer, at, origin)
     else:
         at, tensors = resume_from
