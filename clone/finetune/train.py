@@ -138,6 +138,7 @@ def train(
             _save(
                 fabric, run, parameters, optimizer, at, origin
             )  # the parameters are still those of the last good step
+            _note(fabric, run, {"step": at.step + 1, "is_number": False, "learning_rate": rate})
             if fabric.is_global_zero:
                 save_adapter(run / LAST, model.model, meta)
             fabric.barrier()  # who ends first may take the others with it

@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from clone.cli import main as cli
 from clone.errors import DataError, HardwareError, ModelError
 from clone.finetune.schedule import evaluation_steps, learning_rate
 from clone.finetune.stage import FinetuneReport, dry_run, finetune
@@ -201,6 +203,12 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_adapter(
 
     (path,) = here.runs("default").glob("*/last.safetensors")
     assert all(bool(tensor.isfinite().all()) for tensor in read_adapter(path).tensors.values())
+
+    monkeypatch.chdir(here.root)
+    listed = CliRunner().invoke(cli, ["runs"]).stderr
+    assert "--resume" not in listed
+    assert "20261122-153000: the loss was no number at step " in listed
+    assert "Begin again with a lower rate: clone finetune --set finetune.learning_rate=" in listed
 
 
 @pytest.mark.parametrize(
