@@ -41,37 +41,33 @@ def _widen(w, TO: tl.constexpr, HAS_PTX: tl.constexpr):
 
 
 @triton.jit
-def _dots(
+def _add_tile(
+    acc,
     h_ptr,
     w_ptr,
     rows,
     is_row,
-    K: tl.constexpr,
+    start,
+    K,
     B: tl.constexpr,
-    N: tl.constexpr,
-    R: tl.constexpr,
-    S: tl.constexpr,
     BK: tl.constexpr,
-    STAGES: tl.constexpr,
     HAS_PTX: tl.constexpr,
 ):
-    """R rows of W (out, K) times h (B, K): (R, N), summed in fp32. Each of S warps takes BK columns of a tile."""
+    """acc (S, R, N) += rows of W (out, K) times h (B, K), over S * BK columns from `start`: BK for each of S warps."""
+    S: tl.constexpr = acc.shape[0]
+    N: tl.constexpr = acc.shape[2]
     n = tl.arange(0, N)
-    lanes = tl.arange(0, S)[:, None] * BK + tl.arange(0, BK)[None, :]  # (S, BK)
-    acc = tl.zeros((S, R, N), tl.float32)
-    for start in tl.range(0, K, S * BK, num_stages=STAGES):
-        k = start + lanes
-        w = tl.load(
-            w_ptr + rows[None, :, None] * K + k[:, None, :],
-            mask=is_row[None, :, None] & (k < K)[:, None, :],
-            other=0.0,
-            eviction_policy="evict_first",  # read once a token: what is read often stays in the cache
-        )
-        h = tl.load(
-            h_ptr + n[None, None, :] * K + k[:, :, None], mask=(n < B)[None, None, :] & (k < K)[:, :, None], other=0.0
-        )
-        acc = tl.dot(_widen(w, h.dtype, HAS_PTX), h, acc, input_precision="ieee")
-    return tl.sum(acc, 0)
+    k = start + tl.arange(0, S)[:, None] * BK + tl.arange(0, BK)[None, :]  # (S, BK)
+    w = tl.load(
+        w_ptr + rows[None, :, None] * K + k[:, None, :],
+        mask=is_row[None, :, None] & (k < K)[:, None, :],
+        other=0.0,
+        eviction_policy="evict_first",  # read once a token: what is read often stays in the cache
+    )
+    h = tl.load(
+        h_ptr + n[None, None, :] * K + k[:, :, None], mask=(n < B)[None, None, :] & (k < K)[:, :, None], other=0.0
+    )
+    return tl.dot(_widen(w, h.dtype, HAS_PTX), h, acc, input_precision="ieee")
 
 
 @triton.jit
@@ -140,7 +136,10 @@ def product(
     rows = tl.program_id(0) * R + tl.arange(0, R)
     is_row = rows < n_out
     n = tl.arange(0, N)
-    y = _dots(h_ptr, w_ptr, rows, is_row, C, B, N, R, S, BK, STAGES, HAS_PTX)
+    acc = tl.zeros((S, R, N), tl.float32)
+    for start in tl.range(0, C, S * BK, num_stages=STAGES):
+        acc = _add_tile(acc, h_ptr, w_ptr, rows, is_row, start, C, B, BK, HAS_PTX)
+    y = tl.sum(acc, 0)
     if HAS_SCALE:
         y = y * tl.load(scale_ptr + rows, mask=is_row, other=0.0)[:, None]
     p = tl.arange(0, P_POW2)
@@ -190,14 +189,25 @@ def add_products(
     rows = tl.program_id(0) * R + tl.arange(0, R)
     is_row = rows < C
     n = tl.arange(0, N)
-    y = _dots(g_ptr, v_ptr, rows, is_row, L, B, N, R, S, BK, STAGES, HAS_PTX)
-    z = _dots(a_ptr, w_ptr, rows, is_row, K, B, N, R, S, BK, STAGES, HAS_PTX)
+    T_V: tl.constexpr = (L + S * BK - 1) // (S * BK)
+    T: tl.constexpr = T_V + (K + S * BK - 1) // (S * BK)
+    acc = tl.zeros((S, R, N), tl.float32)
+    for t in tl.range(0, T, num_stages=STAGES):  # one loop over both matrices: weights never stop coming
+        is_v = t < T_V
+        start = tl.where(is_v, t, t - T_V) * (S * BK)
+        h = tl.where(is_v, g_ptr, a_ptr)
+        w = tl.where(is_v, v_ptr, w_ptr)
+        acc = _add_tile(acc, h, w, rows, is_row, start, tl.where(is_v, L, K), B, BK, HAS_PTX)
+        if HAS_SCALE:  # noqa: SIM102  # settled when it is compiled
+            if t == T_V - 1:
+                acc = acc * tl.load(v_scale_ptr + rows, mask=is_row, other=0.0)[None, :, None]
+                acc = acc / tl.load(scale_ptr + rows, mask=is_row, other=1.0)[None, :, None]
+    y = tl.sum(acc, 0)
     if HAS_SCALE:
-        y = y * tl.load(v_scale_ptr + rows, mask=is_row, other=0.0)[:, None]
-        z = z * tl.load(scale_ptr + rows, mask=is_row, other=0.0)[:, None]
+        y = y * tl.load(scale_ptr + rows, mask=is_row, other=0.0)[:, None]
     is_mine = (n < B)[None, :] & is_row[:, None]
     at = n[None, :] * C + rows[:, None]
-    x = tl.load(x_ptr + at, mask=is_mine, other=0.0) + y + z
+    x = tl.load(x_ptr + at, mask=is_mine, other=0.0) + y
     x = tl.where(is_mine, x, 0.0)
     gain = tl.load(gain_ptr + rows, mask=is_row, other=0.0).to(tl.float32)
     tl.store(x_ptr + at, x, mask=is_mine)
@@ -215,8 +225,10 @@ def attend(
     k_ptr,
     v_ptr,
     position_ptr,
-    out_ptr,
+    seen_ptr,
     stat_ptr,
+    count_ptr,
+    a_ptr,
     row_stride,
     scale,
     N_HEAD: tl.constexpr,
@@ -226,78 +238,74 @@ def attend(
     BS: tl.constexpr,
     BH: tl.constexpr,
 ):
-    """Rotate q and k, put k and v into the cache, and attend to SPLIT positions of it.
+    """a (B, heads, D): rotate q and k, put k and v into the cache, and attend to it. A program takes BS positions.
 
-    Leaves unnormalised sums in out (B, heads, splits, D) and maximum and weight in stat (B, heads, splits, 2).
+    Each leaves unnormalised sums in seen (B, splits, heads, D) and maximum and weight in stat (B, splits, heads, 2);
+    the last to arrive of those that share their heads, by count (B, blocks of heads), weighs them together.
     """
     split, block, b = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     position = tl.load(position_ptr)
-    heads = block * BH + tl.arange(0, BH)
-    where = (b * N_PADDED + heads) * N_SPLIT + split
-    if split * BS > position:
-        tl.store(stat_ptr + where * 2, tl.full((BH,), float("-inf"), tl.float32))
-        tl.store(stat_ptr + where * 2 + 1, tl.zeros((BH,), tl.float32))
-    else:
+    if split * BS <= position:
         H: tl.constexpr = D // 2
+        heads = block * BH + tl.arange(0, BH)
         d = tl.arange(0, H)
-        cos = tl.load(cos_ptr + position * H + d)
-        sin = tl.load(sin_ptr + position * H + d)
-        mine = qkv_ptr + b * (N_HEAD + 2) * D
-        is_head = (heads < N_HEAD)[:, None]
-        q1 = tl.load(mine + heads[:, None] * D + d[None, :], mask=is_head, other=0.0).to(tl.float32)
-        q2 = tl.load(mine + heads[:, None] * D + H + d[None, :], mask=is_head, other=0.0).to(tl.float32)
-        kind = k_ptr.dtype.element_ty
-        r1 = (q1 * cos[None, :] - q2 * sin[None, :]).to(kind)
-        r2 = (q2 * cos[None, :] + q1 * sin[None, :]).to(kind)
-        k1 = tl.load(mine + N_HEAD * D + d).to(tl.float32)
-        k2 = tl.load(mine + N_HEAD * D + H + d).to(tl.float32)
-        new1 = (k1 * cos - k2 * sin).to(kind)
-        new2 = (k2 * cos + k1 * sin).to(kind)
         full = tl.arange(0, D)
-        new_v = tl.load(mine + (N_HEAD + 1) * D + full).to(kind)
         at = split * BS + tl.arange(0, BS)
         is_old = (at < position)[:, None]
         is_new = (at == position)[:, None]
         keys = k_ptr + b * row_stride + at[:, None] * D
         values = v_ptr + b * row_stride + at[:, None] * D
-        old1 = tl.where(is_new, new1[None, :], tl.load(keys + d[None, :], mask=is_old, other=0.0))
-        old2 = tl.where(is_new, new2[None, :], tl.load(keys + H + d[None, :], mask=is_old, other=0.0))
-        v = tl.where(is_new, new_v[None, :], tl.load(values + full[None, :], mask=is_old, other=0.0))
+        old1 = tl.load(keys + d[None, :], mask=is_old, other=0.0)
+        old2 = tl.load(keys + H + d[None, :], mask=is_old, other=0.0)
+        v = tl.load(values + full[None, :], mask=is_old, other=0.0)
+        cos = tl.load(cos_ptr + position * H + d)
+        sin = tl.load(sin_ptr + position * H + d)
+        mine = qkv_ptr + b * (N_HEAD + 2) * D
+        is_head = (heads < N_HEAD)[:, None]
+        q1 = tl.load(mine + heads[:, None] * D + d[None, :], mask=is_head, other=0.0)
+        q2 = tl.load(mine + heads[:, None] * D + H + d[None, :], mask=is_head, other=0.0)
+        kind = k_ptr.dtype.element_ty
+        r1 = (q1 * cos[None, :] - q2 * sin[None, :]).to(kind)
+        r2 = (q2 * cos[None, :] + q1 * sin[None, :]).to(kind)
+        k1 = tl.load(mine + N_HEAD * D + d)
+        k2 = tl.load(mine + N_HEAD * D + H + d)
+        new1 = (k1 * cos - k2 * sin).to(kind)
+        new2 = (k2 * cos + k1 * sin).to(kind)
+        new_v = tl.load(mine + (N_HEAD + 1) * D + full).to(kind)
         if block == 0 and position < (split + 1) * BS:
             tl.store(k_ptr + b * row_stride + position * D + d, new1)
             tl.store(k_ptr + b * row_stride + position * D + H + d, new2)
             tl.store(v_ptr + b * row_stride + position * D + full, new_v)
+        old1 = tl.where(is_new, new1[None, :], old1)
+        old2 = tl.where(is_new, new2[None, :], old2)
+        v = tl.where(is_new, new_v[None, :], v)
         scores = (tl.dot(r1, tl.trans(old1)) + tl.dot(r2, tl.trans(old2))) * scale
         scores = tl.where((at <= position)[None, :], scores, float("-inf"))
         top = tl.max(scores, 1)
         p = tl.exp(scores - top[:, None])
+        where = (b * N_SPLIT + split) * N_PADDED + heads
         tl.store(stat_ptr + where * 2, top)
         tl.store(stat_ptr + where * 2 + 1, tl.sum(p, 1))
-        tl.store(out_ptr + where[:, None] * D + full[None, :], tl.dot(p.to(kind), v))
-
-
-@triton.jit
-def join_splits(
-    out_ptr,
-    stat_ptr,
-    a_ptr,
-    N_HEAD: tl.constexpr,
-    N_PADDED: tl.constexpr,
-    N_SPLIT: tl.constexpr,
-    S_POW2: tl.constexpr,
-    D: tl.constexpr,
-):
-    """a (B, heads, D): what the splits saw, weighed together. A program a head."""
-    head, b = tl.program_id(0), tl.program_id(1)
-    split = tl.arange(0, S_POW2)
-    d = tl.arange(0, D)
-    where = (b * N_PADDED + head) * N_SPLIT + split
-    top = tl.load(stat_ptr + where * 2, mask=split < N_SPLIT, other=float("-inf"))
-    weight = tl.load(stat_ptr + where * 2 + 1, mask=split < N_SPLIT, other=0.0)
-    share = tl.where(weight > 0, tl.exp(top - tl.max(top, 0)), 0.0)
-    seen = tl.load(out_ptr + where[:, None] * D + d[None, :], mask=(share > 0)[:, None], other=0.0)
-    y = tl.sum(seen * share[:, None], 0) / tl.sum(weight * share, 0)
-    tl.store(a_ptr + (b * N_HEAD + head) * D + d, _fit(y, a_ptr))
+        tl.store(seen_ptr + where[:, None] * D + full[None, :], tl.dot(p.to(kind), v))
+        tl.debug_barrier()
+        count = count_ptr + b * tl.num_programs(1) + block
+        n_splits = position // BS + 1
+        if tl.atomic_add(count, 1, sem="acq_rel") == n_splits - 1:
+            tl.store(count, 0)  # for the next layer
+            best = tl.full((BH,), float("-inf"), tl.float32)
+            weight = tl.zeros((BH,), tl.float32)
+            y = tl.zeros((BH, D), tl.float32)
+            for i in range(n_splits):  # others' words, past the first cache, which may hold what stood there before
+                from_ = (b * N_SPLIT + i) * N_PADDED + heads
+                top = tl.load(stat_ptr + from_ * 2, cache_modifier=".cg")
+                higher = tl.maximum(best, top)
+                fade, share = tl.exp(best - higher), tl.exp(top - higher)
+                best = higher
+                weight = weight * fade + tl.load(stat_ptr + from_ * 2 + 1, cache_modifier=".cg") * share
+                seen = tl.load(seen_ptr + from_[:, None] * D + full[None, :], cache_modifier=".cg")
+                y = y * fade[:, None] + seen * share[:, None]
+            y = y / weight[:, None]
+            tl.store(a_ptr + (b * N_HEAD + heads[:, None]) * D + full[None, :], _fit(y, a_ptr), mask=is_head)
 
 
 # What the draw is told, in a row of fp32 on the device: a recorded step must not bake it in.
@@ -398,6 +406,7 @@ def weigh(
     few_ptr,
     where_ptr,
     uniform_ptr,
+    step_ptr,
     V: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -415,6 +424,7 @@ def weigh(
     if block == 0:
         step = tl.load(position_ptr) - tl.load(start_ptr)
         tl.store(uniform_ptr + b, tl.load(uniforms_ptr + step * tl.num_programs(1) + b))
+        tl.store(step_ptr + b, step)
     if k > FEW:
         tl.store(scores_ptr + b * V + v, scores, mask=is_in)
     else:
@@ -446,14 +456,16 @@ def draw(
     where_ptr,
     settings_ptr,
     uniform_ptr,
+    step_ptr,
     ids_ptr,
+    told_ptr,
     position_ptr,
     V: tl.constexpr,
     N_FEW: tl.constexpr,
     CHUNK: tl.constexpr,
     FEW_CHUNK: tl.constexpr,
 ):
-    """ids (B,) = drawn from the scores; a program a row. The first moves the position on."""
+    """ids (B,) and told (steps, B) at this step = drawn from the scores; a program a row. The first moves on."""
     b = tl.program_id(0)
     k = tl.load(settings_ptr + TOP_K).to(tl.int32)
     top_p = tl.load(settings_ptr + TOP_P)
@@ -461,9 +473,10 @@ def draw(
     uniform = tl.load(uniform_ptr + b)
     if k > FEW:
         chosen = _draw(scores_ptr + b * V, V, k, top_p, most_behind, uniform, CHUNK)
-        tl.store(ids_ptr + b, chosen.to(tl.int64))
     else:
         at = _draw(few_ptr + b * N_FEW, N_FEW, k, top_p, most_behind, uniform, FEW_CHUNK)
-        tl.store(ids_ptr + b, tl.load(where_ptr + b * N_FEW + at).to(tl.int64))
+        chosen = tl.load(where_ptr + b * N_FEW + at)
+    tl.store(ids_ptr + b, chosen.to(tl.int64))
+    tl.store(told_ptr + tl.load(step_ptr + b) * tl.num_programs(0) + b, chosen.to(tl.int64))
     if b == 0:
         tl.store(position_ptr, tl.load(position_ptr) + 1)
