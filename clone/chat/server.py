@@ -312,6 +312,8 @@ def create_app(
             "name": shown,
             "run": voice.name,
             "base": voice.base,
+            "context": getattr(voice, "n_context", None),
+            "sampling": {wish: getattr(sampling, wish) for wish in (*_SAMPLED, "seed")},
         }
 
     def contact_of(model: str) -> str:
@@ -564,6 +566,8 @@ def _usage(answers: Sequence[Answer]) -> dict[str, Any]:
         "prompt_tokens": prompt,
         "completion_tokens": said,
         "total_tokens": prompt + said,
+        "dropped_turns": sum(answer.n_dropped_turns for answer in answers),
+        "cut_tokens": sum(answer.n_cut_tokens for answer in answers),
         "prompt_tokens_details": {"cached_tokens": sum(answer.n_cached_tokens for answer in answers)},
     }
 
