@@ -40,6 +40,7 @@ from clone.records import Role, Turn
 PAGE = Path(__file__).parent / "page"
 ME = "me"  # the model of somebody unknown; "me:<contact>" talks to a contact
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_TEST_HOST = "testserver"  # how Starlette's own client calls what it tests
 _MAX_BODY = 4 * 2**20  # bytes
 _POLL_S = 0.2
 
@@ -238,11 +239,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if not self._is_public and _host(headers) not in (
-            *LOOPBACK,
-            "testserver",
-        ):  # the last is Starlette's own client
-            # a page elsewhere must not reach this machine under a name of its own (DNS rebinding)
+        # a page elsewhere must not reach this machine under a name of its own (DNS rebinding)
+        if not self._is_public and _host(headers) not in (*LOOPBACK, _TEST_HOST):
             refusal = _refuse(ApiError(400, "This twin is served as 127.0.0.1 or localhost only; see --host."))
             await refusal(scope, receive, send)
             return

@@ -80,8 +80,8 @@ def command(
         say(f"{run.name} on {run.card.base}")
         say(f"  page  {url}/\n  API   {url}/v1", style="bold")
         say("Ctrl-C ends it.", style="dim")
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its own account of starting and stopping
-        config = uvicorn.Config(app, log_level="warning" if quiet else None, access_log=not quiet, lifespan="off")
+        config = uvicorn.Config(app, access_log=not quiet, lifespan="off")
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # not its own account of starting and stopping
         server = uvicorn.Server(config)
         server.run(sockets=[listener])
         app.state.desk.close()
