@@ -350,7 +350,9 @@ def _step_line(report: StepReport, *, with_val: bool = True) -> str:
     line = f"step {report.step:>{len(n_steps)},}/{n_steps}  loss {report.loss:.3f}"
     if with_val and report.val_loss is not None:
         line += f"  held out {report.val_loss:.3f}"
-    return line + f"  {report.tokens_per_s:>7,.0f} tokens/s  {report.memory_gb:.1f} GB  {_time(report.seconds_left)} left"
+    return (
+        line + f"  {report.tokens_per_s:>7,.0f} tokens/s  {report.memory_gb:.1f} GB  {_time(report.seconds_left)} left"
+    )
 
 
 def _time(seconds: float) -> str:

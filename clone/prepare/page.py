@@ -227,8 +227,8 @@ figure{{margin:0;padding:14px 16px 12px}} figure svg{{width:100%;height:auto;dis
 svg text{{font-family:inherit!important}}
 .key{{display:inline-block;width:10px;height:10px;border-radius:2px;background:var(--c);margin:0 5px 0 8px}}
 figcaption .key:first-child{{margin-left:0}}
-@media(max-width:560px){{main{{padding:24px 14px 40px}} td.bar{{display:none}} th{{width:60%}} .sheet{{padding:8px 14px}}
-.cards{{grid-template-columns:1fr 1fr}}}}
+@media(max-width:560px){{main{{padding:24px 14px 40px}} td.bar{{display:none}} th{{width:60%}}
+.sheet{{padding:8px 14px}} .cards{{grid-template-columns:1fr 1fr}}}}
 .ranks{{columns:2;column-gap:40px;padding:14px 18px}} @media(max-width:720px){{.ranks{{columns:1}}}}
 .rank{{display:grid;grid-template-columns:150px 1fr 70px;gap:10px;align-items:center;break-inside:avoid;padding:2px 0}}
 .rank span{{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}}
