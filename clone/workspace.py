@@ -116,8 +116,11 @@ def write_atomically(path: Path, *, binary: bool = False) -> AbstractContextMana
 
 @contextmanager
 def _write_atomically(path: Path, binary: bool) -> Iterator[IO[Any]]:
-    make_private_folder(path.parent)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 from the first byte
+    try:
+        make_private_folder(path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 from the first byte
+    except OSError as error:
+        raise disk_error(error, path) from error
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb" if binary else "w", encoding=None if binary else "utf-8") as stream:

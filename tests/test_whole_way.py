@@ -156,7 +156,11 @@ def test_the_commands_of_the_readme_run(workspace: Path, monkeypatch: pytest.Mon
     [
         ("prepare", "nothing has been collected yet.", "clone collect --from result.json"),
         ("finetune --base embedded", "no examples in data/processed/default.", "Run clone prepare first."),
-        ("chat", "there is no finished run yet.", "clone finetune"),
+        (
+            "chat",
+            "there is no finished run yet.",
+            "clone finetune makes one; clone status says whether something comes before it.",
+        ),
     ],
 )
 def test_a_stage_before_its_predecessor_says_what_to_type(

@@ -1,6 +1,6 @@
 """Pictures of the page for the docs: a talk with a running `clone serve`, photographed.
 
-clone serve --port 8765 &
+Called by tools/pictures.sh; by hand, with a server running:
 python -m tools.screenshots http://127.0.0.1:8765 docs/images
 """
 
@@ -38,6 +38,7 @@ def main(url: str, folder: Path) -> None:
         page.set_viewport_size({"width": 860, "height": 640})
         page.keyboard.press("Alt+d")
         page.click("#undo")
+        page.fill("#text", "")
         page.click("#pick")
         page.wait_for_selector(".candidate >> nth=2")
         while page.evaluate("!document.getElementById('stop').hidden"):

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,12 +29,12 @@ from clone.records import Role, Turn
 
 def open_gguf(path: Path, *, n_context: int | None = None) -> Twin:
     """Return the twin in a GGUF file. Raises MissingExtra without llama-cpp-python, ModelError for what is none."""
+    if not path.is_file():
+        raise ModelError(f"there is no file {path}.", "clone export gguf writes one.")
     try:
         import llama_cpp
     except ImportError:
         raise MissingExtra("llama-cpp-python", "llama") from None
-    if not path.exists():
-        raise ModelError(f"there is no file {path}.", "clone export gguf writes one.")
     try:
         model = llama_cpp.Llama(str(path), n_ctx=n_context or 0, verbose=False)
     except ValueError as error:
@@ -136,9 +137,12 @@ class UrlVoice:
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._timeout_s = timeout_s
-        with self._open("/models", None) as response:
-            listed = json.loads(response.read())
-        self._models = [str(item["id"]) for item in listed.get("data", ())]
+        try:
+            with self._open("/models", None) as response:
+                listed = json.loads(response.read())
+            self._models = [str(item["id"]) for item in listed.get("data", ())]
+        except (ValueError, AttributeError, TypeError, KeyError) as error:
+            raise ModelError(f"{url} does not speak OpenAI's API.", "Is /v1 part of the address?") from error
         if model is not None and model not in self._models:
             raise ModelError(
                 f"{parts.netloc} has no model {model}.", f"It has {', '.join(self._models[:5]) or 'none'}."
@@ -170,7 +174,7 @@ class UrlVoice:
         usage: dict[str, Any] = {}
         n_pieces = [0] * n
         with self._open("/chat/completions", body) as response:
-            for event in _events(response):
+            for event in self._events(response):
                 usage = event.get("usage") or usage
                 for choice in event.get("choices", ()):
                     track = tracks[choice.get("index", 0)]
@@ -220,6 +224,29 @@ class UrlVoice:
         more = {"seed": sampling.seed, "top_k": sampling.top_k, "min_p": sampling.min_p or None}
         return body | {name: value for name, value in more.items() if value is not None}
 
+    def _events(self, response: Any) -> Iterator[dict[str, Any]]:
+        """Yield the objects of a stream of server-sent events. Raises HubError where it breaks off."""
+        is_over = False
+        try:
+            for raw in response:
+                line = raw.decode(errors="replace").strip()
+                if not line.startswith("data:"):
+                    continue
+                data = line.removeprefix("data:").strip()
+                if data == "[DONE]":
+                    return
+                event = json.loads(data)
+                if "error" in event:
+                    raise ModelError(f"the server failed: {event['error'].get('message', 'no reason given')}")
+                is_over = is_over or any(choice.get("finish_reason") for choice in event.get("choices", ()))
+                yield event
+            if not is_over:
+                raise EOFError
+        except (EOFError, OSError, HTTPException, ValueError) as error:
+            raise HubError(
+                f"{urlsplit(self._url).netloc} broke off in the middle of its answer.", "Is the server still running?"
+            ) from error
+
     def _open(self, path: str, body: dict[str, Any] | None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._url + path, data=data, headers=self._headers)
@@ -265,21 +292,6 @@ class _Lines:
 
     def bubbles(self) -> tuple[str, ...]:
         return tuple(line for raw in self._lines if (line := raw.rstrip()))
-
-
-def _events(response: Any) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a stream of server-sent events."""
-    for raw in response:
-        line = raw.decode(errors="replace").strip()
-        if not line.startswith("data:"):
-            continue
-        data = line.removeprefix("data:").strip()
-        if data == "[DONE]":
-            return
-        event = json.loads(data)
-        if "error" in event:
-            raise ModelError(f"the server failed: {event['error'].get('message', 'no reason given')}")
-        yield event
 
 
 def _told(error: urllib.error.HTTPError) -> str:

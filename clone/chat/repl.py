@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,19 +22,25 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from rich.console import Console
+from rich.live import Live
 from rich.padding import Padding
+from rich.spinner import Spinner
+from rich.table import Table
 from rich.text import Text
 from wcwidth import wcswidth, wcwidth
 
-from clone.chat.contacts import Contacts, UnknownContact
+from clone.chat.contacts import Contacts
 from clone.chat.disclosure import LABEL
+from clone.errors import CloneError, HardwareError
+from clone.records import Role
 from clone.workspace import Workspace, write_atomically
 
 if TYPE_CHECKING:
     from clone.chat.pace import Pace
     from clone.chat.recall import Recall
     from clone.chat.session import Session
-    from clone.chat.twin import Answer, Reply, Voice
+    from clone.chat.transcripts import Conversation, Line
+    from clone.chat.twin import Answer, Voice
 
 COMMANDS = {
     "/as NAME": "talk as somebody else the twin knows; a new conversation",
@@ -50,6 +56,8 @@ COMMANDS = {
 }
 _NAMES = [name.split()[0] for name in COMMANDS]
 _TWIN = "twin"
+_WIDEST_LABEL = 16  # columns; a longer name is shortened, so that what is said has room
+_N_SHOWN_AGAIN = 4  # lines of a conversation that goes on
 
 
 @dataclass
@@ -66,7 +74,7 @@ class Repl:
     recall: Callable[[], Recall]
     pace: Pace | None = None  # set with --realtime
     save_to: Path | None = None
-    resumed: str = ""  # a note on the conversation that goes on
+    earlier: Conversation | None = None  # the one that goes on
     console: Console = field(default_factory=lambda: Console(highlight=False))
     input: Any = None  # prompt_toolkit's, in tests
     output: Any = None
@@ -86,23 +94,36 @@ class Repl:
                 break
             except KeyboardInterrupt:
                 self._note("Ctrl-D or /quit leaves.")
+                self.console.print()
                 continue
-            if isinstance(said, str):
-                if not self._command(said):
-                    break
-                continue
-            session = self._wake()
-            if not said:
-                if session.is_waiting() or not session.lines:
-                    self._answer()  # an empty line: answer now, or let the twin begin
-                continue
-            disclosure = session.say(said)
-            if disclosure is not None:
-                self._show_disclosure(disclosure)
-            else:
-                self._answer()
+            try:
+                if isinstance(said, str):
+                    if not self._command(said):
+                        break
+                else:
+                    self._hear(said)
+            except (
+                KeyboardInterrupt
+            ):  # twice in the middle of a reply; while it wakes up there is nothing to go on with
+                if not self.voice.done():
+                    raise
+                self._note("stopped; /retry asks again")
+                self.console.print()
         if self.save_to is not None and self._session is not None and self._session.lines:
             self._save(str(self.save_to))
+
+    def _hear(self, said: list[str]) -> None:
+        """Take in a burst of lines and answer it. An empty one asks for the answer now, or lets the twin begin."""
+        session = self._wake()
+        if not said:
+            if not session.is_waiting() and session.lines:
+                return
+            self._answer()
+        elif (disclosure := session.say(said)) is not None:
+            self._show_disclosure(disclosure)
+        else:
+            self._answer()
+        self.console.print()
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -113,7 +134,8 @@ class Repl:
             return command
         lines: list[str] = []
         while True:
-            text = self._ask(self._label(), quiet_s=self.burst_s() if lines else None)
+            # the lines that follow the first of a burst carry no name
+            text = self._ask("" if lines else self._label(), quiet_s=self.burst_s() if lines else None)
             if text is None or (lines and not text.strip()):
                 return lines
             if text.startswith("/"):
@@ -123,18 +145,19 @@ class Repl:
                 return lines
             if not text.strip():
                 return []
-            lines.extend(line for line in text.splitlines() if line.strip())
-            for line in text.splitlines():
-                self._echo(line)
+            said = [line for line in text.splitlines() if line.strip()]
+            self._echo(said, is_first=not lines)
+            lines.extend(said)
             if self.burst_s() == 0:
                 return lines
 
-    def _ask(self, label: str, *, quiet_s: float | None = None, default: str = "") -> str | None:
+    def _ask(self, label: str, *, quiet_s: float | None = None, default: str = "", hint: str = "") -> str | None:
         """Return a line that was typed, or None once nobody has typed anything for `quiet_s`."""
         from prompt_toolkit.formatted_text import ANSI
 
         session = self._prompt_session()
         app = session.app
+        label = set_right(label, max(self._gutter(), min(_WIDEST_LABEL, wcswidth(label))))
 
         async def watch() -> None:
             quiet = 0.0
@@ -153,7 +176,10 @@ class Repl:
             app.create_background_task(watch())
 
         text: str | None = session.prompt(
-            ANSI(f"\x1b[1;32m{label}\x1b[0m\x1b[32m ❯ \x1b[0m"), pre_run=begin, default=default
+            ANSI(f"\x1b[1;32m{label}\x1b[0m\x1b[32m ❯ \x1b[0m"),
+            pre_run=begin,
+            default=default,
+            placeholder=ANSI(f"\x1b[2m{hint}\x1b[0m"),
         )
         return text
 
@@ -176,8 +202,28 @@ class Repl:
     def _label(self) -> str:
         return self.contacts.shown(self.contact) if self.contact else "you"
 
-    def _echo(self, line: str) -> None:
-        self.console.print(Text.assemble((self._label(), "bold green"), (" ❯ ", "green"), line))
+    def _gutter(self) -> int:
+        """Return the columns in which names stand, so that what is said begins in one column on both sides."""
+        return min(_WIDEST_LABEL, max(len(_TWIN), wcswidth(self._label())))
+
+    def _printer(self, label: str = _TWIN) -> BubblePrinter:
+        return BubblePrinter(
+            self.console.file, label, self._width(), n_label=self._gutter(), is_coloured=self.console.is_terminal
+        )
+
+    def _echo(self, lines: Sequence[str], *, is_first: bool = True) -> None:
+        printer = BubblePrinter(
+            self.console.file,
+            self._label() if is_first else "",
+            self._width(),
+            n_label=self._gutter(),
+            mark="❯",
+            colour=32,
+            is_coloured=self.console.is_terminal,
+        )
+        for i, line in enumerate(lines):
+            printer.push(i, line)
+        printer.finish()
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
@@ -196,7 +242,7 @@ class Repl:
         self._start_loading()
         if self._session is None:
             if not self.voice.done():
-                with self.console.status("waking up…", spinner="dots"):
+                with self._busy("waking up…"):
                     voice = self.voice.result()
             else:
                 voice = self.voice.result()
@@ -210,17 +256,25 @@ class Repl:
         from clone.chat.twin import Answer
 
         session = self._wake()
-        printer = BubblePrinter(self.console.file, _TWIN, self._width(), is_coloured=self.console.is_terminal)
-        with ctrl_c_sets() as cancel, no_echo():
-            if self.pace is not None:
-                answer = self._answer_in_real_time(session, cancel, printer)
-            else:
-                answer = None
-                for part in session.reply(cancel=cancel):
-                    if isinstance(part, Answer):
-                        answer = part
-                    else:
-                        printer.push(part.bubble, part.text)
+        printer = self._printer()
+        answer: Answer | None = None
+        try:
+            with ctrl_c_sets() as cancel, no_echo():
+                if self.pace is not None:
+                    answer = self._answer_in_real_time(session, cancel, printer)
+                else:
+                    for part in session.reply(cancel=cancel):
+                        if isinstance(part, Answer):
+                            answer = part
+                        else:
+                            printer.push(part.bubble, part.text)
+        except HardwareError:  # the model is gone, and with it whatever could be said next
+            raise
+        except CloneError as error:  # a server elsewhere that is gone may come back
+            printer.finish()
+            self._explain(error)
+            return
+        finally:
             printer.finish()
         assert answer is not None
         self._after(answer)
@@ -231,15 +285,16 @@ class Repl:
         assert self.pace is not None
         rng = random.Random()
         started = time.monotonic()
-        *_, answer = session.reply(cancel=cancel)
+        with self._busy("typing…"):
+            *_, answer = session.reply(cancel=cancel)
         assert isinstance(answer, Answer)
         due = started
         for i, bubble in enumerate(answer.replies[0].bubbles):
             due += self.pace.seconds_for(bubble, is_first=i == 0, rng=rng)
-            with self.console.status("typing…", spinner="simpleDots"):
+            with self._busy("typing…"):
                 cancel.wait(max(0.0, due - time.monotonic()))
             printer.push(i, bubble)
-            printer.finish_bubble()
+            printer.finish()  # what shows the typing rubs out the line it stands on
         return answer
 
     def _after(self, answer: Answer) -> None:
@@ -248,17 +303,17 @@ class Repl:
         if reply.finish == "cancelled":
             self._note("cut; /retry says it anew")
         elif reply.finish == "length":
-            self._note("the reply reached its longest length (chat.max_reply_tokens)")
+            self._note("cut at the longest length of a reply; --max-reply-tokens allows more")
         if not reply.bubbles and reply.finish != "cancelled":
             self._note("the twin says nothing to that; /retry asks again")
+        if answer.n_cut_tokens:
+            self._note("that was longer than the context: the twin saw only the end of it")
         if answer.n_dropped_turns and not session.was_cut_said:
             session.was_cut_said = True
             self._note("the conversation has outgrown the context: the twin no longer sees its oldest lines")
-        self.console.print()
 
     def _show_disclosure(self, text: str) -> None:
-        self.console.print(Padding(Text(text, style="bold yellow"), (0, 0, 0, 2)))
-        self.console.print()
+        self.console.print(Padding(Text(text, style="bold yellow"), (0, 0, 0, self._gutter() + 3), expand=False))
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
@@ -268,6 +323,9 @@ class Repl:
         rest = rest.strip()
         if name in ("/quit", "/exit", "/q"):
             return False
+        self.console.print(
+            Text.assemble((set_right(self._label(), self._gutter()), "dim green"), (f" ❯ {text}", "dim"))
+        )
         action = {
             "/as": self._as,
             "/retry": self._retry,
@@ -284,17 +342,36 @@ class Repl:
 
             near = difflib.get_close_matches(name, _NAMES, n=1)
             self._note(f"no such command {name}" + (f", did you mean {near[0]}?" if near else "; /help lists them"))
-            return True
-        try:
-            action(rest)
-        except UnknownContact as error:
-            self._note(f"{error.message} {error.hint}")
+        else:
+            before = list(self._session.lines) if self._session is not None else []
+            try:
+                action(rest)
+            except HardwareError:
+                raise
+            except CloneError as error:
+                if self.voice.done() and self.voice.exception() is error:
+                    raise  # not the command's: the model could not be opened
+                self._put_back(before)
+                self._explain(error)
+            except (KeyboardInterrupt, EOFError):
+                if not self.voice.done():
+                    raise
+                self._put_back(before)
+                self._note("left as it was")
+        self.console.print()
         return True
+
+    def _put_back(self, lines: Sequence[Line]) -> None:
+        """Make the conversation what it was before a command that came to nothing."""
+        if self._session is not None and self._session.lines != lines:
+            self._session.lines = list(lines)
+            self._session.keep()
 
     def _as(self, name: str) -> None:
         if not name:
             known = ", ".join(self.contacts.shown(p) for p in self.contacts.pseudonyms[:20])
-            self._note(f"you talk as {self._label()}. The twin knows: {known or 'nobody by name'}")
+            who = self._label() if self.contact else "somebody it does not know"
+            self._note(f"you talk as {who}. The twin knows: {known or 'nobody by name'}")
             return
         self.contact = self.contacts.find(name)
         if self._session is not None:
@@ -322,11 +399,7 @@ class Repl:
             text = self._ask(_TWIN, default="\n".join(line.bubbles))
             if text and text.strip():
                 session.rewrite_reply([part for part in text.splitlines() if part.strip()])
-                printer = BubblePrinter(self.console.file, _TWIN, self._width(), is_coloured=self.console.is_terminal)
-                for i, bubble in enumerate(session.lines[-1].bubbles):
-                    printer.push(i, bubble)
-                printer.finish()
-                self.console.print()
+                self._show_reply(session.lines[-1].bubbles)
             return
         before = session.undo()
         if before is None:
@@ -334,8 +407,7 @@ class Repl:
             return
         text = self._ask(self._label(), default="\n".join(before))
         said = [part for part in (text or "").splitlines() if part.strip()] or list(before)
-        for part in said:
-            self._echo(part)
+        self._echo(said)
         disclosure = session.say(said)
         if disclosure is not None:
             self._show_disclosure(disclosure)
@@ -353,20 +425,24 @@ class Repl:
         if not session.drop_reply() and not session.is_waiting():
             self._note("there is nothing to reply to yet")
             return
-        with ctrl_c_sets() as cancel, no_echo(), self.console.status("writing…", spinner="dots"):
+        with ctrl_c_sets() as cancel, no_echo(), self._busy("writing…"):
             *_, answer = session.reply(n=n, cancel=cancel)
         assert isinstance(answer, Answer)
         for i, reply in enumerate(answer.replies):
-            self._show_candidate(i + 1, reply)
-        chosen = self._ask(f"which, 1 to {n}") or "1"
-        index = int(chosen) - 1 if chosen.strip().isdecimal() and 1 <= int(chosen) <= n else 0
-        session.take(answer.replies[index])
-        self._note(f"taken: {index + 1}")
-        self.console.print()
+            self._show_reply(reply.bubbles or ("(nothing)",), label=f"{i + 1}")
+        session.take(answer.replies[self._which(n)])
 
-    def _show_candidate(self, number: int, reply: Reply) -> None:
-        printer = BubblePrinter(self.console.file, f"{number}", self._width(), is_coloured=self.console.is_terminal)
-        for i, bubble in enumerate(reply.bubbles or ("(nothing)",)):
+    def _which(self, n: int) -> int:
+        """Return the index of the candidate that the person takes; asks until it is one of them."""
+        while True:
+            chosen = (self._ask("which?", hint=f"1 to {n}; Ctrl-C leaves the reply as it was") or "").strip()
+            if chosen.isdecimal() and 1 <= int(chosen) <= n:
+                self._note(f"taken: {int(chosen)}")
+                return int(chosen) - 1
+
+    def _show_reply(self, bubbles: Sequence[str], *, label: str = _TWIN) -> None:
+        printer = self._printer(label)
+        for i, bubble in enumerate(bubbles):
             printer.push(i, bubble)
         printer.finish()
 
@@ -379,16 +455,24 @@ class Repl:
         at = session.lines.index(line)
         asked = session.lines[at - 1].bubbles if at else ()
         memories = self.recall().nearest(line.bubbles, asked)
-        if not memories:
-            self._note("nothing you wrote comes near it")
+        self._note("of what you really wrote, the nearest:" if memories else "nothing you wrote comes near it")
         for memory in memories:
-            head = f"{memory.ended_at:%d %b %Y}, to {self.contacts.shown(memory.contact)}"
-            self._note(head)
-            for bubble in memory.to[-2:]:
-                self.console.print(Padding(Text(f"they: {bubble}", style="dim italic"), (0, 0, 0, 4)))
-            for bubble in memory.bubbles:
-                self.console.print(Padding(Text(f"you:  {bubble}"), (0, 0, 0, 4)))
-        self.console.print()
+            self.console.print()
+            day = f"{memory.ended_at.day} {memory.ended_at:%b %Y}"
+            self._note(f"{day}, to {self.contacts.shown(memory.contact)}")
+            for label, mark, colour, said in (("they", "❯", 32, memory.to[-2:]), ("you", "›", 36, memory.bubbles)):
+                printer = BubblePrinter(
+                    self.console.file,
+                    label,
+                    self._width(),
+                    n_label=self._gutter(),
+                    mark=mark,
+                    colour=colour,
+                    is_coloured=self.console.is_terminal,
+                )
+                for i, bubble in enumerate(said):
+                    printer.push(i, bubble)
+                printer.finish()
 
     def _save(self, rest: str) -> None:
         from clone.chat.transcripts import write_jsonl, write_markdown
@@ -414,20 +498,22 @@ class Repl:
         wall = sum(answer.wall_s for answer in session.answers)
         after_first = last.wall_s - last.first_token_s
         rate = (last.n_tokens - len(last.replies)) / after_first if after_first > 0 else 0.0
+        context = getattr(session.voice, "n_context", 0)
+        n_replies = len(session.answers)
         rows = {
             "last reply": f"{last.n_tokens} tokens in {last.wall_s:.2f} s, "
             f"the first after {last.first_token_s * 1000:.0f} ms" + (f", then {rate:.0f} a second" if rate else ""),
-            "prompt": f"{last.n_prompt_tokens} tokens, {last.n_cached_tokens} of them still in the cache",
-            "sitting": f"{len(session.answers)} replies, {n} tokens, {wall:.1f} s",
+            "prompt": f"{last.n_prompt_tokens:,} tokens"
+            + (f" of a context of {context:,}" if context else "")
+            + f", {last.n_cached_tokens:,} of them still in the cache",
+            "sitting": f"{n_replies} {'reply' if n_replies == 1 else 'replies'}, {n:,} tokens, {wall:.1f} s",
             "twin": self.title,
         }
-        for key, value in rows.items():
-            self.console.print(Text.assemble((f"  {key:<11}", "dim"), value))
-        self.console.print()
+        self._list(rows, "dim", "")
 
     def _help(self, _: str) -> None:
-        for name, what in COMMANDS.items():
-            self.console.print(Text.assemble((f"  {name:<13}", "bold"), what))
+        self._list(COMMANDS, "bold", "dim")
+        self.console.print()
         self._note(
             "Lines typed in a row are answered together, once you stop typing; an empty line asks for the answer at "
             "once. Ctrl-C cuts a reply."
@@ -436,15 +522,47 @@ class Repl:
     # -- looks --------------------------------------------------------------------------------------------------------
 
     def _greet(self) -> None:
-        self.console.print(Text.assemble((_TWIN, "bold cyan"), (f"  {self.title}", "dim")))
-        who = f"you talk as {self._label()}" if self.contact else "you talk as somebody it does not know; /as NAME"
-        self.console.print(Text(f"      {who} · an AI, not a person {LABEL} · /help", style="dim"))
-        if self.resumed:
-            self.console.print(Text(f"      {self.resumed}", style="dim"))
+        self.console.print(Text.assemble((_TWIN, "bold cyan"), (f"  an AI, not a person {LABEL}", "dim")))
+        who = "" if self.contact else " somebody it does not know; /as says whom it knows"
+        for text in (self.title, f"you talk as {self._label() if self.contact else who.strip()} · /help"):
+            self.console.print(Padding(Text(text, style="dim"), (0, 0, 0, 6), expand=False))
+        self.console.print()
+        if self.earlier is not None:
+            self._show_again(self.earlier)
+
+    def _show_again(self, earlier: Conversation) -> None:
+        """Show where the conversation that goes on had stopped."""
+        n = len(earlier.lines)
+        day = f"{earlier.started_at.day} {earlier.started_at:%b %Y}"
+        more = f"; its last {_N_SHOWN_AGAIN}:" if n > _N_SHOWN_AGAIN else ":"
+        self._note(f"going on with {n} {'turn' if n == 1 else 'turns'} of {day}{more}")
+        for line in earlier.lines[-_N_SHOWN_AGAIN:]:
+            if line.role is Role.THEM:
+                self._echo(line.bubbles)
+            else:
+                self._show_reply(line.bubbles)
         self.console.print()
 
+    @contextmanager
+    def _busy(self, text: str) -> Iterator[None]:
+        """Show that something is being waited for, where the answer will stand, until the work inside is done."""
+        what = Padding(Spinner("dots", Text(text, style="dim"), style="cyan"), (0, 0, 0, self._gutter() + 1))
+        with Live(what, console=self.console, transient=True):
+            yield
+
+    def _list(self, rows: Mapping[str, str], name_style: str, text_style: str) -> None:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for name, text in rows.items():
+            table.add_row(Text(name, style=name_style, no_wrap=True), Text(text, style=text_style))
+        self.console.print(Padding(table, (0, 0, 0, 2), expand=False))
+
+    def _explain(self, error: CloneError) -> None:
+        self.console.print(
+            Padding(Text(f"{error.message} {error.hint}".strip(), style="yellow"), (0, 0, 0, 2), expand=False)
+        )
+
     def _note(self, text: str) -> None:
-        self.console.print(Padding(Text(text, style="dim"), (0, 0, 0, 2)))
+        self.console.print(Padding(Text(text, style="dim"), (0, 0, 0, 2), expand=False))
 
     def _width(self) -> int:
         return min(100, self.console.width or shutil.get_terminal_size().columns)
@@ -453,13 +571,26 @@ class Repl:
 class BubblePrinter:
     """Writes bubbles as they come, each on lines of its own, broken between words and never inside a wide character."""
 
-    def __init__(self, out: TextIO | Any, label: str, width: int, *, is_coloured: bool) -> None:
+    def __init__(
+        self,
+        out: TextIO | Any,
+        label: str,
+        width: int,
+        *,
+        n_label: int = 4,
+        mark: str = "›",
+        colour: int = 36,
+        is_coloured: bool,
+    ) -> None:
+        """`n_label` is how many columns the label has, `colour` an ANSI colour."""
+        label = set_right(label, n_label)
         self._out = out
-        self._margin = max(4, wcswidth(label) + 2)
-        self._head = f"\x1b[1;36m{label:>{self._margin - 2}}\x1b[0m" if is_coloured else f"{label:>{self._margin - 2}}"
-        self._mark = "\x1b[36m › \x1b[0m" if is_coloured else " › "
-        self._width = max(20, width - self._margin - 2)
+        self._n_label = n_label
+        self._head = f"\x1b[1;{colour}m{label}\x1b[0m" if is_coloured else label
+        self._mark = f"\x1b[{colour}m {mark} \x1b[0m" if is_coloured else f" {mark} "
+        self._width = max(20, width - n_label - 4)
         self._bubble = -1
+        self._is_open = False  # whether the cursor stands behind something on its line
         self._column = 0
         self._word = ""
 
@@ -483,22 +614,18 @@ class BubblePrinter:
             self._flush_word()
         self._out.flush()
 
-    def finish_bubble(self) -> None:
-        self._flush_word()
-        self._out.flush()
-
     def finish(self) -> None:
+        """Show what was held back and end the line."""
         self._flush_word()
-        if self._bubble >= 0:
+        if self._is_open:
             self._out.write("\n")
+        self._is_open = False
         self._out.flush()
 
     def _begin(self, bubble: int) -> None:
-        self._flush_word()
-        if self._bubble >= 0:
-            self._out.write("\n")
-        self._out.write((self._head if self._bubble < 0 else " " * (self._margin - 2)) + self._mark)
-        self._bubble, self._column = bubble, 0
+        self.finish()
+        self._out.write((self._head if self._bubble < 0 else " " * self._n_label) + self._mark)
+        self._bubble, self._column, self._is_open = bubble, 0, True
 
     def _flush_word(self) -> None:
         if not self._word:
@@ -510,12 +637,21 @@ class BubblePrinter:
         self._word = ""
 
     def _break(self) -> None:
-        self._out.write("\n" + " " * (self._margin + 1))
+        self._out.write("\n" + " " * (self._n_label + 3))
         self._column = 0
 
     def _write(self, text: str, n_columns: int) -> None:
         self._out.write(text)
         self._column += n_columns
+
+
+def set_right(label: str, n_columns: int) -> str:
+    """Return a label that ends in the last of so many columns, shortened where it is longer."""
+    if wcswidth(label) > n_columns:
+        while wcswidth(label) > n_columns - 1:
+            label = label[:-1]
+        label = label.rstrip() + "…"
+    return " " * (n_columns - max(0, wcswidth(label))) + label
 
 
 @contextmanager

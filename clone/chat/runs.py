@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[str, int, int | None], None]
 _N_HELD_OUT = 64  # replies on which the cost of 8 bits is measured
+_HOW_TO_HAVE_ONE = "clone finetune makes one; clone status says whether something comes before it."
 _SMALL = 500_000_000  # weights
 _TINY = 50_000_000
 
@@ -62,7 +63,7 @@ def find_run(workspace: Workspace, *, recipe_name: str | None = None, run: str |
             names = [f"{path.parent.name}/{path.name}" for path in workspace.all_runs()]
             near = difflib.get_close_matches(run, names, n=3, cutoff=0.3) or names[-3:]
             if not names:
-                raise StageMissing("there is no finished run yet.", "clone finetune")
+                raise StageMissing("there is no finished run yet.", _HOW_TO_HAVE_ONE)
             raise DataError(f"there is no finished run {run}.", "There are: " + ", ".join(near))
         return Run(named[-1], read_card(named[-1]))
     if not found:
@@ -70,9 +71,9 @@ def find_run(workspace: Workspace, *, recipe_name: str | None = None, run: str |
         if recipe_name and others:
             raise StageMissing(
                 f"the recipe '{recipe_name}' has no finished run yet (there are runs of {', '.join(others)}).",
-                "clone finetune",
+                "clone finetune with this recipe makes one; without a recipe it is the newest run that answers.",
             )
-        raise StageMissing("there is no finished run yet.", "clone finetune")
+        raise StageMissing("there is no finished run yet.", _HOW_TO_HAVE_ONE)
     return Run(found[-1], read_card(found[-1]))
 
 

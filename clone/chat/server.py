@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import json
 import queue
+import re
 import threading
 import time
 import uuid
@@ -17,14 +18,14 @@ from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clone import __version__
@@ -38,7 +39,8 @@ from clone.records import Role, Turn
 
 PAGE = Path(__file__).parent / "page"
 ME = "me"  # the model of somebody unknown; "me:<contact>" talks to a contact
-LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_TEST_HOST = "testserver"  # how Starlette's own client calls what it tests
 _MAX_BODY = 4 * 2**20  # bytes
 _POLL_S = 0.2
 
@@ -115,8 +117,15 @@ class ChatRequest(_Wishes):
 
     messages: list[Message] = Field(min_length=1, max_length=10_000)
     max_completion_tokens: int | None = Field(None, ge=1, le=1_000_000)
-    tools: list[Any] | None = Field(None, max_length=0, description="A twin calls no tools.")
+    tools: list[Any] | None = Field(None, description="A twin calls no tools.", json_schema_extra={"maxItems": 0})
     logprobs: Literal[False] | None = None
+
+    @field_validator("tools")
+    @classmethod
+    def _calls_no_tools(cls, tools: list[Any] | None) -> list[Any] | None:
+        if tools:
+            raise ValueError("a twin calls no tools")
+        return tools
 
     def sampling(self, default: Sampling) -> Sampling:
         sampling = super().sampling(default)
@@ -215,13 +224,14 @@ class ApiError(Exception):
 
 
 class Guard:
-    """What every request passes: the key, the size of its body, and the marks on what goes out.
+    """What every request passes: the name it came under, the key, the size of its body, and the marks on what goes out.
 
     Plain ASGI, since Starlette's own wrapper for middleware hides from a handler that its client has gone.
     """
 
-    def __init__(self, app: ASGIApp, api_key: str | None) -> None:
+    def __init__(self, app: ASGIApp, api_key: str | None, is_public: bool) -> None:
         self._app = app
+        self._is_public = is_public
         self._key = None if api_key is None else api_key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -229,6 +239,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        # a page elsewhere must not reach this machine under a name of its own (DNS rebinding)
+        if not self._is_public and _host(headers) not in (*LOOPBACK, _TEST_HOST):
+            refusal = _refuse(ApiError(400, "This twin is served as 127.0.0.1 or localhost only; see --host."))
+            await refusal(scope, receive, send)
+            return
         if self._key is not None and scope["path"].startswith("/v1/"):
             given = headers.get("authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(given.encode(), self._key):
@@ -276,10 +291,7 @@ def create_app(
     desk = Desk(voice)
     app = FastAPI(title="clone", version=__version__, docs_url=None, redoc_url=None)
     app.state.desk = desk
-    if not is_public:  # a page elsewhere must not reach this machine under a name of its own
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "testserver"])
-
-    app.add_middleware(Guard, api_key=api_key)
+    app.add_middleware(Guard, api_key=api_key, is_public=is_public)
 
     @app.exception_handler(ApiError)
     async def on_api_error(request: Request, error: ApiError) -> Response:
@@ -287,8 +299,9 @@ def create_app(
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        where = [str(part) for part in first["loc"] if part != "body"]
+        # of the ways in which a union is not met the one that came furthest says the most
+        first = max(error.errors(), key=lambda found: len(found["loc"]))
+        where = [str(part) for part in first["loc"] if part != "body" and not re.search(r"[\[<]", str(part))]
         message = first["msg"].removeprefix("Value error, ")
         return _refuse(ApiError(400, f"{'.'.join(where) or 'the body'}: {message}", param=".".join(where) or None))
 
@@ -312,6 +325,8 @@ def create_app(
             "name": shown,
             "run": voice.name,
             "base": voice.base,
+            "context": getattr(voice, "n_context", None),
+            "sampling": {wish: getattr(sampling, wish) for wish in (*_SAMPLED, "seed")},
         }
 
     def contact_of(model: str) -> str:
@@ -417,6 +432,14 @@ def _turns(messages: Sequence[Message]) -> list[Turn]:
 
 def _job(contact: str, turns: Sequence[Turn], wishes: _Wishes, default: Sampling) -> Job:
     return Job(contact, turns, wishes.sampling(default), wishes.n or 1, wishes.stops(), asyncio.get_running_loop())
+
+
+def _host(headers: Headers) -> str:
+    """Return the name under which a request came, without its port."""
+    try:
+        return urlsplit("//" + headers.get("host", "")).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _refuse(error: ApiError) -> JSONResponse:
@@ -564,6 +587,8 @@ def _usage(answers: Sequence[Answer]) -> dict[str, Any]:
         "prompt_tokens": prompt,
         "completion_tokens": said,
         "total_tokens": prompt + said,
+        "dropped_turns": sum(answer.n_dropped_turns for answer in answers),
+        "cut_tokens": sum(answer.n_cut_tokens for answer in answers),
         "prompt_tokens_details": {"cached_tokens": sum(answer.n_cached_tokens for answer in answers)},
     }
 

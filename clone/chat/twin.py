@@ -56,6 +56,7 @@ class Answer:
     n_dropped_turns: int  # oldest turns that the context had no room for
     first_token_s: float
     wall_s: float
+    n_cut_tokens: int = 0  # of a last turn that is longer than the context by itself
 
     @property
     def n_tokens(self) -> int:
@@ -93,6 +94,11 @@ class Twin:
     contacts: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())  # what a person should know before talking to it
 
+    @property
+    def n_context(self) -> int:
+        """Tokens that prompt and reply have together."""
+        return self.engine.n_context
+
     def answer(
         self,
         contact: str,
@@ -105,7 +111,7 @@ class Twin:
     ) -> Iterator[Piece | Answer]:
         started = time.perf_counter()
         n_room = self.engine.n_context - min(sampling.max_tokens, self.engine.n_context // 4) - 1
-        prompt, n_dropped = fit_prompt(self.tokens, contact, turns, n_room)
+        prompt, n_dropped, n_cut = fit_prompt(self.tokens, contact, turns, n_room)
         counts = Counts()
         tracks = [_Track(i, self.tokens, tuple(s for s in stop if s)) for i in range(n)]
         first_token_s = 0.0
@@ -128,7 +134,7 @@ class Twin:
                 yield from track.end("cancelled" if is_cancelled else "length")
         replies = tuple(track.reply() for track in tracks)
         wall_s = time.perf_counter() - started
-        yield Answer(replies, counts.n_prompt, counts.n_cached, n_dropped, first_token_s, wall_s)
+        yield Answer(replies, counts.n_prompt, counts.n_cached, n_dropped, first_token_s, wall_s, n_cut)
 
 
 def marks_of(tokens: Tokens) -> Marks:
@@ -144,8 +150,10 @@ def marks_of(tokens: Tokens) -> Marks:
     )
 
 
-def fit_prompt(tokens: Tokens, contact: str, turns: Sequence[Turn], n_room: int) -> tuple[list[int], int]:
-    """Return the prompt for the person's next turn in at most `n_room` tokens, and how many turns it leaves out.
+def fit_prompt(tokens: Tokens, contact: str, turns: Sequence[Turn], n_room: int) -> tuple[list[int], int, int]:
+    """Return the prompt for the person's next turn in at most `n_room` tokens, and what it leaves out.
+
+    That is so many whole turns, and so many tokens of a turn that is too long by itself.
 
     The oldest whole turns go, a quarter of the room at a time: until that is used up again the prompts of later turns
     begin alike, and the cache stays good. Of a single turn that is too long the newest tokens stay.
@@ -165,9 +173,10 @@ def fit_prompt(tokens: Tokens, contact: str, turns: Sequence[Turn], n_room: int)
             n_to_go -= len(encoded[n_dropped])
             n_dropped += 1
     ids = [i for turn in encoded[n_dropped:] for i in turn]
-    if len(ids) > n_room:  # one turn alone: keep the mark that opens it and its end
-        ids = ids[:1] + ids[len(ids) - n_room + 1 :]
-    return head + ids + opening, n_dropped
+    n_cut = max(0, len(ids) - n_room)
+    if n_cut:  # one turn alone: keep the mark that opens it and its end
+        ids = ids[:1] + ids[n_cut + 1 :]
+    return head + ids + opening, n_dropped, n_cut
 
 
 def as_turns(lines: Sequence[tuple[Role, Sequence[str]]]) -> list[Turn]:

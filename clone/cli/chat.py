@@ -190,7 +190,9 @@ def _one_turn(sitting: Sitting, voice: Voice, message: tuple[str, ...], save_to:
     reply, answer = answer_once(session, bubbles, on_text=None if as_json else show)
     if shown >= 0:
         sys.stdout.write("\n")
-    if answer is not None and answer.n_dropped_turns:
+    if answer is not None and answer.n_cut_tokens:
+        say("That was longer than the context: the twin saw only the end of it.", style="dim")
+    elif answer is not None and answer.n_dropped_turns:
         say("The conversation has outgrown the context: the twin no longer sees its oldest lines.", style="dim")
     if save_to is not None:
         save(session, save_to, sitting.contacts.shown(sitting.contact))
@@ -234,7 +236,6 @@ def _conversation(sitting: Sitting, load: Callable[[], Voice], save_to: Path | N
 
         return Recall(sitting.workspace.processed(sitting.recipe_name))
 
-    earlier = sitting.earlier
     Repl(
         load=load,
         make_session=sitting.session,
@@ -246,7 +247,7 @@ def _conversation(sitting: Sitting, load: Callable[[], Voice], save_to: Path | N
         recall=recall,
         pace=pace,
         save_to=save_to,
-        resumed=f"going on with {len(earlier.lines)} lines of {earlier.started_at:%d %b %Y}" if earlier else "",
+        earlier=sitting.earlier,
     ).run()
 
 

@@ -102,6 +102,8 @@ def command(
             _show(report)
         n_messages = sum(chat.n_messages for chat in archive.chats())
     say(f"The archive holds {n_messages:,} messages: {workspace.show(workspace.archive)}")
+    if n_messages:
+        say(f"Next: clone prepare{f' {recipe_path}' if recipe_path else ''}", style="bold cyan")
     if as_json:
         from dataclasses import asdict
 

@@ -303,6 +303,8 @@ def _show_report(report: LiveReport, workspace: Workspace, as_json: bool) -> Non
     n_here = report.total(lambda d: d.n_here)
     dialogs = "1 dialog" if len(report.dialogs) == 1 else f"{len(report.dialogs):,} dialogs"
     say(f"{n_here:,} messages of {dialogs}: {workspace.show(workspace.archive)}")
+    if n_here and report.is_complete:
+        say("Next: clone prepare", style="bold cyan")
     if as_json:
         emit(
             {

@@ -35,7 +35,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """Check this machine: Python, torch, GPU, disk, memory, caches, login. Each line comes with its fix."""
     from rich.text import Text
 
-    from clone.cli.show import console, emit
+    from clone.cli.show import console, emit, write
     from clone.workspace import Workspace
 
     findings = list(examine(Workspace.here().root))
@@ -47,9 +47,10 @@ def command(ctx: click.Context, as_json: bool) -> None:
         signs = {"ok": ("✓", "green"), "note": ("!", "yellow"), "bad": ("✗", "red")}
         for finding in findings:
             sign, colour = signs[finding.verdict]
-            out.print(Text.assemble((f"{sign} ", colour), (f"{finding.what:<11}", "bold"), finding.found))
+            line = Text.assemble((f"{sign} ", colour), (f"{finding.what:<11}", "bold"), finding.found)
+            write(out, line, indent=13)
             if finding.fix:
-                out.print(Text.assemble(" " * 13, ("→ " + finding.fix, "cyan")))
+                write(out, Text.assemble(" " * 13, ("→ " + finding.fix, "cyan")), indent=15)
     ctx.exit(1 if n_bad else 0)
 
 

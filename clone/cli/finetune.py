@@ -295,7 +295,7 @@ def _stops_gently(on_note: Callable[[str], None]) -> Iterator[Any]:
 @contextmanager
 def _training_view() -> Iterator[tuple[Any, Any, Any]]:
     """Yield what shows the work before training, each step of it, and a line beside them."""
-    from clone.cli.show import console, say
+    from clone.cli.show import console, say, write
 
     out = console()
     if not out.is_terminal:
@@ -344,16 +344,19 @@ def _training_view() -> Iterator[tuple[Any, Any, Any]]:
             bars.update(training[0], completed=report.step, line=_step_line(report, with_val=False))
 
         def on_note(text: str) -> None:
-            out.print(text, style="yellow", markup=False)  # above the bar
+            write(out, text, "yellow")  # above the bar
 
         yield on_bar, on_step, on_note
 
 
 def _step_line(report: StepReport, *, with_val: bool = True) -> str:
-    line = f"step {report.step:,}/{report.n_steps:,}  loss {report.loss:.3f}"
+    n_steps = f"{report.n_steps:,}"
+    line = f"step {report.step:>{len(n_steps)},}/{n_steps}  loss {report.loss:.3f}"
     if with_val and report.val_loss is not None:
         line += f"  held out {report.val_loss:.3f}"
-    return line + f"  {report.tokens_per_s:,.0f} tokens/s  {report.memory_gb:.1f} GB  {_time(report.seconds_left)} left"
+    return (
+        line + f"  {report.tokens_per_s:>7,.0f} tokens/s  {report.memory_gb:.1f} GB  {_time(report.seconds_left)} left"
+    )
 
 
 def _time(seconds: float) -> str:

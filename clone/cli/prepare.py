@@ -107,7 +107,7 @@ def _prepare(
         say(f"Also written: {', '.join(paths)}")
         say(HOW[form], style="dim")
     say(f"Look at {workspace.show(folder / 'report.html')}")
-    say(f"Next: clone finetune{f' {recipe_path}' if recipe_path else ''}")
+    say(f"Next: clone finetune{f' {recipe_path}' if recipe_path else ''}", style="bold cyan")
 
 
 def _n_cores() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -40,7 +41,7 @@ def command(
     from clone.chat.runs import find_run, open_twin
     from clone.chat.sampling import Sampling
     from clone.cli.people import known_contacts
-    from clone.cli.show import emit, say
+    from clone.cli.show import emit, progress, say
     from clone.errors import CloneError, MissingExtra
     from clone.recipe import load_recipe
     from clone.workspace import Workspace
@@ -63,7 +64,8 @@ def command(
     run = find_run(workspace, recipe_name=recipe.name if recipe_path else None, run=run_name)
     listener = _listen(host, port)
     try:
-        twin = open_twin(workspace, run, recipe.chat, device=device)
+        with progress("Waking up") as on_progress:
+            twin = open_twin(workspace, run, recipe.chat, device=device, on_progress=on_progress)
         app = create_app(
             twin,
             known_contacts(workspace, run.recipe_name),
@@ -76,8 +78,10 @@ def command(
         if as_json:
             emit({"url": url, "api": f"{url}/v1", "run": run.name, "base": run.card.base, "needs_key": bool(api_key)})
         say(f"{run.name} on {run.card.base}")
-        say(f"page  {url}/\napi   {url}/v1", style="bold")
-        config = uvicorn.Config(app, log_level="warning" if quiet else "info", access_log=not quiet, lifespan="off")
+        say(f"  page  {url}/\n  API   {url}/v1", style="bold")
+        say("Ctrl-C ends it.", style="dim")
+        config = uvicorn.Config(app, access_log=not quiet, lifespan="off")
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # not its own account of starting and stopping
         server = uvicorn.Server(config)
         server.run(sockets=[listener])
         app.state.desk.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,14 +27,41 @@ def show_error(error: CloneError) -> None:
     from rich.text import Text
 
     out = console()
-    out.print(Text.assemble(("Error: ", "bold red"), error.message))
+    write(out, Text.assemble(("Error: ", "bold red"), error.message), indent=7)
     if error.hint:
-        out.print(Text.assemble(("Hint: ", "bold cyan"), error.hint))
+        write(out, Text.assemble(("Hint: ", "bold cyan"), error.hint), indent=6)
 
 
 def say(text: str, style: str = "") -> None:
     """Write a line for a person."""
-    console().print(text, style=style, markup=False)
+    write(console(), text, style)
+
+
+def write(out: Any, text: Any, style: str = "", *, indent: int = 0) -> None:
+    """Write a text, of rich or plain, to a console.
+
+    In a terminal its lines are broken between words, never inside a path or a command that somebody will copy; what
+    follows a break stands `indent` columns in. Elsewhere lines are left as they are.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    text = text if isinstance(text, Text) else Text(text, style=style)
+    for line in text.split("\n", allow_blank=True):
+        if not out.is_terminal:
+            out.print(line)
+            continue
+        breaks, column = [], 0
+        for word in re.finditer(r"\s*\S+", line.plain):
+            n = cell_len(word.group())
+            if column and column + n > out.width:
+                n_blank = len(word.group()) - len(word.group().lstrip())
+                breaks.append(word.start() + n_blank)
+                column, n = indent, n - n_blank
+            column += n
+        for i, part in enumerate(line.divide(breaks)):
+            part.rstrip()
+            out.print(Text(" " * indent) + part if i else part)
 
 
 def emit(value: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ def command(recipe_path: Path | None, overrides: tuple[str, ...], as_json: bool)
     """Say what stands in this workspace, how old it is, and what to type next."""
     from rich.text import Text
 
-    from clone.cli.show import ago, console, emit
+    from clone.cli.show import ago, console, emit, write
     from clone.cli.standing import standings
     from clone.recipe import load_recipe
     from clone.workspace import Workspace
@@ -44,6 +44,7 @@ def command(recipe_path: Path | None, overrides: tuple[str, ...], as_json: bool)
     for stage in stages:
         sign, colour = _SIGNS[stage.state]
         age = f"  ({ago(stage.made_at, now)})" if stage.made_at else ""
-        out.print(Text.assemble((f"{sign} ", colour), (f"{stage.stage:<9}", "bold"), stage.what, (age, "dim")))
+        line = Text.assemble((f"{sign} ", colour), (f"{stage.stage:<9}", "bold"), stage.what, (age, "dim"))
+        write(out, line, indent=11)
     if following:
-        out.print(Text.assemble("\nNext: ", (following, "bold cyan")))
+        write(out, Text.assemble("\nNext: ", (following, "bold cyan")))

@@ -634,7 +634,9 @@ def new_run(folder: Path, now: datetime) -> Path:
 
 def device_name(device: str, n: int = 1) -> str:
     """Return the device in words."""
-    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    n_threads = torch.get_num_threads()
+    cpu = "CPU, 1 thread" if n_threads == 1 else f"CPU, {n_threads} threads"
+    name = torch.cuda.get_device_name() if device == "cuda" else cpu
     return f"{n} x {name}" if n > 1 else str(name)
 
 

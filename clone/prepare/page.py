@@ -222,11 +222,13 @@ td.n{{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}}
 td.bar{{width:130px}} .bar i,.rank i{{display:block;height:8px;border-radius:4px;min-width:3px;background:var(--mine)}}
 
 .why{{color:var(--soft);font-size:13px}} .why b{{font-weight:500;color:var(--ink)}}
-.plots{{display:grid;grid-template-columns:repeat(auto-fit,minmax(330px,1fr));gap:14px}}
+.plots{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(330px,100%),1fr));gap:14px}}
 figure{{margin:0;padding:14px 16px 12px}} figure svg{{width:100%;height:auto;display:block}}
 svg text{{font-family:inherit!important}}
 .key{{display:inline-block;width:10px;height:10px;border-radius:2px;background:var(--c);margin:0 5px 0 8px}}
 figcaption .key:first-child{{margin-left:0}}
+@media(max-width:560px){{main{{padding:24px 14px 40px}} td.bar{{display:none}} th{{width:60%}}
+.sheet{{padding:8px 14px}} .cards{{grid-template-columns:1fr 1fr}}}}
 .ranks{{columns:2;column-gap:40px;padding:14px 18px}} @media(max-width:720px){{.ranks{{columns:1}}}}
 .rank{{display:grid;grid-template-columns:150px 1fr 70px;gap:10px;align-items:center;break-inside:avoid;padding:2px 0}}
 .rank span{{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}}

@@ -92,6 +92,19 @@ def test_the_newest_finished_run_answers_unless_another_is_named(workspace: Path
     assert json.loads(named.stdout)["run"] == f"default/{RUN_ID}"
 
 
+def test_a_transcript_that_cannot_be_written_is_told(workspace: Path, clone: Clone) -> None:
+    make_run(workspace)
+    result = clone("chat", "-m", "hey", "--save", "/proc/talk.md")
+    assert result.exit_code == 1
+    assert "Error: talk.md could not be written" in result.stderr
+
+
+def test_a_message_longer_than_the_context_is_told(workspace: Path, clone: Clone) -> None:
+    make_run(workspace)
+    result = clone("chat", "-m", "word " * 3000)
+    assert "the twin saw only the end of it" in result.stderr
+
+
 # -- what goes wrong ------------------------------------------------------------------------------------------------
 
 
@@ -102,8 +115,9 @@ def refused(result: Result, error: str, hint: str, code: int) -> None:
 
 
 def test_before_any_run_it_says_what_to_type(workspace: Path, clone: Clone) -> None:
-    refused(clone("chat", "-m", "hey"), "there is no finished run yet.", "clone finetune", 4)
-    refused(clone("chat", "-m", "hey", "--run", "x"), "there is no finished run yet.", "clone finetune", 4)
+    hint = "clone finetune makes one; clone status says whether something comes before it."
+    refused(clone("chat", "-m", "hey"), "there is no finished run yet.", hint, 4)
+    refused(clone("chat", "-m", "hey", "--run", "x"), "there is no finished run yet.", hint, 4)
 
 
 def test_a_contact_nobody_knows_gets_the_nearest_names(workspace: Path, clone: Clone) -> None:

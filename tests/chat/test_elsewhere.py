@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -86,10 +88,57 @@ def test_what_is_wrong_with_an_address_is_said(url: str) -> None:
         UrlVoice(url, model="gpt-5", api_key="s3cret")
 
 
+@contextmanager
+def answering(*bodies: bytes) -> Iterator[str]:
+    """Yield the address of a server that gives each request the next of `bodies`, and says that more would follow."""
+    left = list(bodies)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.send_header("Content-Length", str(10**6 if len(left) == 1 else len(left[0])))
+            self.end_headers()
+            self.wfile.write(left.pop(0))
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_page_in_place_of_an_api_is_told() -> None:
+    for body in (b"<html>hello</html>", b"[1, 2]", b'{"data": [{"name": "x"}]}'):
+        with answering(body, b"") as address, pytest.raises(ModelError, match="does not speak OpenAI's API"):
+            UrlVoice(address)
+
+
+@pytest.mark.parametrize("rest", [b"", b"data: {", b"data: {}\n\ndata: not json\n\n"])
+def test_a_server_that_breaks_off_is_told(rest: bytes) -> None:
+    said = b'data: {"choices": [{"index": 0, "delta": {"content": "so"}}]}\n\n'
+    with answering(b'{"data": [{"id": "me"}]}', said + rest) as address:
+        parts = UrlVoice(address).answer("", [Turn(Role.THEM, ("hey",))], Sampling())
+        assert next(parts).text == "so"  # type: ignore[union-attr]
+        with pytest.raises(HubError, match="broke off in the middle"):
+            list(parts)
+
+
 def test_gguf_without_llama_cpp_names_the_extra(workspace: Path, clone: Callable[..., Result]) -> None:
     try:
         import llama_cpp  # noqa: F401
     except ImportError:
+        assert "Error: there is no file twin.gguf." in clone("chat", "--gguf", "twin.gguf", "-m", "hey").stderr
+        Path("twin.gguf").touch()
         result = clone("chat", "--gguf", "twin.gguf", "-m", "hey")
         assert result.exit_code == 1
         assert "Error: llama-cpp-python is not installed." in result.stderr

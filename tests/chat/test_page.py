@@ -251,6 +251,85 @@ def test_what_is_said_is_text_and_never_markup(page: Any) -> None:
     assert page.locator("main img").count() == 0
 
 
+def test_the_panel_shows_what_the_recipe_says_and_is_emptied_again(page: Any, voice: Scripted) -> None:
+    page.keyboard.press("Alt+s")
+    assert page.get_attribute("input[name=temperature]", "placeholder") == "1"
+    assert page.get_attribute("input[name=top_k]", "placeholder") == "off"
+    page.fill("input[name=temperature]", "0.3")
+    page.click("#reset")
+    say(page, "hey")
+    replied(page, 1)
+    assert voice.sampling.temperature == 1.0
+
+
+def test_a_conversation_that_was_put_aside_comes_back(page: Any, voice: Scripted) -> None:
+    say(page, "hey")
+    replied(page, 1)
+    page.select_option("#contact", label="Anna Berg")
+    assert bubbles(page) == []
+    page.click("#undo")
+    assert bubbles(page) == ["reply 1.0", "hey"]
+    say(page, "and?")
+    replied(page, 2)
+    assert voice.asked_as == ["", ""]
+
+
+def test_who_reads_further_up_is_left_there(page: Any) -> None:
+    say(page, "talk on")
+    until(page, "document.getElementById('log').scrollHeight > document.getElementById('log').clientHeight + 200")
+    page.evaluate("document.getElementById('log').scrollTop = 0")
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.getElementById('log').scrollTop") == 0
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".cut")
+    assert page.evaluate("document.getElementById('log').scrollTop") == 0
+
+
+def test_a_reader_of_the_screen_hears_each_reply_once(page: Any) -> None:
+    say(page, "hey")
+    replied(page, 1)
+    assert page.get_attribute("#announce", "role") == "status"
+    assert page.text_content("#announce") == "The twin, an AI: reply 1.0. hey"
+
+
+def test_a_key_is_asked_for_and_the_label_is_shown_but_never_sent_back(browser: Any, voice: Scripted) -> None:
+    with serving(create_app(voice, Contacts(("amber",)), Sampling(), api_key="s3cret", is_public=True)) as address:
+        page = browser.new_page()
+        page.goto(address)
+        page.fill("#key", "wrong")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=That key was not right.")
+        page.keyboard.press("Escape")
+        page.click("text=Try again")
+        page.fill("#key", "s3cret")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#contact option >> nth=1", state="attached")
+        say(page, "hey")
+        replied(page, 1)
+        assert page.text_content(".label") == "[AI] written by a language model"
+        assert bubbles(page) == ["reply 1.0", "hey"]
+        say(page, "and?")
+        replied(page, 2)
+        assert voice.heard[1][1].bubbles == ("reply 1.0", "hey")
+        page.close()
+
+
+def test_a_server_that_is_gone_can_be_tried_again(browser: Any, voice: Scripted) -> None:
+    with serving(create_app(voice, Contacts(("amber",)), Sampling())) as address:
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_selector("#contact option >> nth=1", state="attached")
+        page.route("**/v1/chat/completions", lambda route: route.abort())
+        say(page, "hey")
+        page.wait_for_selector("text=The twin cannot be reached. Is clone serve still running?")
+        page.unroute("**/v1/chat/completions")
+        page.click("text=Try again")
+        replied(page, 1)
+        assert bubbles(page) == ["reply 1.0", "hey"]
+        assert page.locator(".error").count() == 0
+        page.close()
+
+
 def test_an_error_of_the_server_is_shown(page: Any) -> None:
     page.keyboard.press("Alt+s")
     page.evaluate("document.querySelector('input[name=max_tokens]').max = 1e12")

@@ -21,12 +21,12 @@ from rich.console import Console
 from clone.chat.contacts import Contacts
 from clone.chat.pace import Pace
 from clone.chat.recall import Recall
-from clone.chat.repl import BubblePrinter, Repl, ctrl_c_sets
+from clone.chat.repl import BubblePrinter, Repl, ctrl_c_sets, set_right
 from clone.chat.sampling import Sampling
 from clone.chat.session import Session
-from clone.chat.transcripts import Transcripts, turns_of
+from clone.chat.transcripts import Conversation, Transcripts, turns_of
 from clone.chat.twin import Answer, Piece, Reply
-from clone.errors import ModelError
+from clone.errors import HubError, ModelError
 from clone.records import Role, Turn
 from clone.workspace import Workspace
 from tests.chat.workspaces import make_run
@@ -45,6 +45,8 @@ class Parrot:
     asked_as: list[str] = field(default_factory=list)
     dropped: int = 0
     cut_after: int | None = None
+    cut_tokens: int = 0
+    error: Exception | None = None  # raised once
 
     def answer(
         self,
@@ -58,6 +60,9 @@ class Parrot:
     ) -> Iterator[Piece | Answer]:
         self.heard.append(list(turns))
         self.asked_as.append(contact)
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
         replies = []
         for i in range(n):
             bubbles = (f"reply {len(self.heard)}.{i}", *(turns[-1].bubbles if turns else ()))
@@ -71,7 +76,7 @@ class Parrot:
                 said.append(bubble)
             is_cut = cancel is not None and cancel.is_set()
             replies.append(Reply(tuple(said), "cancelled" if is_cut else "stop", 7))
-        yield Answer(tuple(replies), 11, 5, self.dropped, 0.01, 0.02)
+        yield Answer(tuple(replies), 11, 5, self.dropped, 0.01, 0.02, self.cut_tokens)
 
 
 @dataclass
@@ -85,6 +90,9 @@ class Table:
     log: bool = True
     session: Session | None = None
     error: Exception | None = None
+    width: int = 80
+    is_terminal: bool = False
+    earlier: Conversation | None = None
 
     def load(self) -> Parrot:
         if self.error:
@@ -116,7 +124,8 @@ class Table:
                 burst_s=lambda: self.burst_s,
                 recall=lambda: Recall(self.root / "data" / "processed" / "default"),
                 pace=self.pace,
-                console=Console(file=out, width=80, highlight=False),
+                earlier=self.earlier,
+                console=Console(file=out, width=self.width, highlight=False, force_terminal=self.is_terminal),
                 input=pipe,
                 output=DummyOutput(),
             )
@@ -132,7 +141,7 @@ class Table:
                 repl.run()
             finally:
                 thread.join()
-        return re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+        return re.sub(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]", "", out.getvalue())
 
 
 @pytest.fixture
@@ -145,6 +154,37 @@ def test_bubbles_stand_on_lines_of_their_own(table: Table) -> None:
     assert "amber ❯ hey" in shown
     assert "twin › reply 1.0\n" in shown
     assert "     › hey\n" in shown
+
+
+def test_what_is_said_begins_in_one_column_on_both_sides(table: Table) -> None:
+    shown = table.type("/as anna berg", " ".join(["two"] * 30))
+    said = shown[shown.index("Anna Berg ❯ two") :].splitlines()
+    assert said[0] == "Anna Berg ❯ " + ("two " * 17).rstrip()
+    assert said[1] == "            " + ("two " * 13).rstrip()  # a long line is broken between words, under its first
+    assert said[2] == "     twin › reply 1.0"
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"), [("you", "    you"), ("Аня", "    Аня"), ("a long name", "a long…"), ("田中", "   田中")]
+)
+def test_names_end_in_one_column(label: str, shown: str) -> None:
+    assert set_right(label, 7) == shown
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_greeting_fits_the_terminal(table: Table, width: int) -> None:
+    table.width = width
+    greeting = table.type().splitlines()[:4]
+    assert greeting == [
+        "twin  an AI, not a person [AI]",
+        "      default/run · tiny",
+        "      you talk as amber · /help",
+        "",
+    ]
+
+
+def test_a_command_is_shown_above_what_it_gave(table: Table) -> None:
+    assert "amber ❯ /undo\n  nothing to take back\n\n" in table.type("/undo")
 
 
 def test_a_burst_of_lines_is_answered_once(table: Table) -> None:
@@ -210,6 +250,32 @@ def test_pick_shows_candidates_and_takes_one(table: Table) -> None:
     assert table.voice.heard[-1][1] == Turn(Role.ME, ("reply 2.2", "one"))
 
 
+def test_pick_asks_again_for_what_is_no_candidate(table: Table) -> None:
+    table.type("one", "/pick", "9", "x", "", "2", "two")
+    assert table.voice.heard[-1][1] == Turn(Role.ME, ("reply 2.1", "one"))
+
+
+@pytest.mark.parametrize("command", ["/pick", "/edit", "/edit twin"])
+@pytest.mark.parametrize("key", ["\x03", "\x04"])  # Ctrl-C and Ctrl-D
+def test_leaving_a_command_leaves_the_conversation_as_it_was(table: Table, command: str, key: str) -> None:
+    clears = "" if command == "/pick" else "\x7f" * 20  # Ctrl-D leaves from an empty line alone
+    shown = table.type("one", command, clears + key + "two")
+    assert "left as it was" in shown
+    assert table.session is not None
+    assert [line.bubbles for line in table.session.lines][:2] == [("one",), ("reply 1.0", "one")]
+    assert table.voice.heard[-1][-1] == Turn(Role.THEM, ("two",))
+
+
+def test_a_voice_that_fails_once_can_be_asked_again(table: Table) -> None:
+    table.voice.error = HubError("no answer from 127.0.0.1:1.", "Is the server running?")
+    shown = table.type("one", "/retry")
+    assert "no answer from 127.0.0.1:1. Is the server running?" in shown
+    assert "twin › reply 1.0" not in shown
+    assert [turns[-1].bubbles for turns in table.voice.heard] == [("one",), ("one",)]
+    assert table.session is not None
+    assert table.session.lines[-1].bubbles == ("reply 2.0", "one")
+
+
 def test_as_talks_as_somebody_else_by_the_owners_name_for_them(table: Table) -> None:
     shown = table.type("one", "/as anna berg", "two")
     assert table.voice.asked_as == ["amber", "birch"]
@@ -227,8 +293,7 @@ def test_as_nobody_offers_the_nearest_and_changes_nothing(table: Table) -> None:
 def test_why_shows_what_the_person_wrote_and_when(table: Table) -> None:
     make_run(table.root)
     shown = table.type("did the build pass", "/why")
-    assert "02 Apr 2025, to Anna Berg" in shown
-    assert "you:  no, the tests are red again" in shown
+    assert "  2 Apr 2025, to Anna Berg\n they ❯ did the build pass?\n  you › no, the tests are red again\n" in shown
 
 
 def test_stats_tell_tokens_and_speed(table: Table) -> None:
@@ -242,6 +307,12 @@ def test_save_writes_where_the_person_says_or_beside_the_data(table: Table, tmp_
     assert "saved: data/conversations/20261122-120000.md" in shown
     assert "reply 1.0" in (tmp_path / "data/conversations/20261122-120000.md").read_text(encoding="utf-8")
     assert len((tmp_path / "talk.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_a_file_that_cannot_be_written_is_told_and_the_talk_goes_on(table: Table) -> None:
+    shown = table.type("one", "/save /proc/talk.md", "two")
+    assert "talk.md could not be written" in shown
+    assert len(table.voice.heard) == 2
 
 
 def test_asked_whether_it_is_an_ai_the_program_answers_and_the_model_never_sees_it(table: Table) -> None:
@@ -264,6 +335,29 @@ def test_a_reply_that_was_cut_is_kept_as_cut(table: Table) -> None:
 def test_oldest_turns_going_is_said_once(table: Table) -> None:
     table.voice.dropped = 3
     assert table.type("one", "two", "three").count("has outgrown the context") == 1
+
+
+def test_a_line_longer_than_the_context_is_said(table: Table) -> None:
+    table.voice.cut_tokens = 9
+    assert "the twin saw only the end of it" in table.type("one")
+
+
+def test_a_conversation_that_goes_on_shows_where_it_stopped(table: Table) -> None:
+    table.type("one", "two", "three")
+    table.earlier = Transcripts(table.root / "data" / "chats.sqlite").load()
+    shown = table.type()
+    assert "going on with 6 turns of 22 Nov 2026; its last 4:" in shown
+    assert "amber ❯ one" not in shown
+    assert "amber ❯ three\n twin › reply 3.0\n" in shown
+
+
+def test_realtime_rubs_out_no_bubble(table: Table) -> None:
+    table.pace = Pace(chars_per_s=200, think_s=0.05)
+    table.is_terminal = True
+    shown = table.type("one")
+    for rubbed_out in shown.split("\x1b[2K")[:-1]:
+        assert "reply" not in rubbed_out.rpartition("\n")[2]
+    assert "reply 1.0\n" in shown
 
 
 def test_realtime_sends_bubbles_at_the_persons_pace(table: Table) -> None:

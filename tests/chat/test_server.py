@@ -297,7 +297,13 @@ def test_a_key_is_asked_for_where_there_is_one() -> None:
 
 
 def test_a_page_elsewhere_cannot_reach_it_under_its_own_name(url: str) -> None:
-    assert httpx.get(f"{url}/v1/models", headers={"Host": "evil.example"}).status_code == 400
+    for host in ("evil.example", "127.0.0.1.evil.example", "evil.example:80", "", "[", "a@evil.example"):
+        refused = httpx.get(f"{url}/v1/models", headers={"Host": host})
+        assert refused.status_code == 400, host
+        if host == "evil.example":
+            assert "127.0.0.1 or localhost only" in refused.json()["error"]["message"]
+    for host in ("127.0.0.1:9", "LOCALHOST", "[::1]:8765", "[::1]"):
+        assert httpx.get(f"{url}/v1/models", headers={"Host": host}).status_code == 200, host
     plain = httpx.post(f"{url}/v1/chat/completions", content=json.dumps({"model": "me", "messages": HEY}).encode())
     assert plain.status_code == 400  # a form of another page cannot set a JSON content type without asking first
 

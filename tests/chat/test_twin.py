@@ -139,14 +139,14 @@ def test_a_listener_that_goes_frees_the_engine(tokens: Tokens) -> None:
 
 def test_the_prompt_is_the_one_of_training(tokens: Tokens) -> None:
     turns = [Turn(Role.THEM, ("hey", "there?")), Turn(Role.ME, ("yes",)), Turn(Role.THEM, ("ok",))]
-    prompt, n_dropped = fit_prompt(tokens, "amber", turns, 200)
+    prompt, n_dropped, _ = fit_prompt(tokens, "amber", turns, 200)
     assert prompt == tokens.encode(prompt_segments("amber", turns)).ids
     assert n_dropped == 0
 
 
 def test_a_long_conversation_loses_its_oldest_whole_turns(tokens: Tokens) -> None:
     turns = [Turn(Role.ME if i % 2 else Role.THEM, (f"line {i} of the talk",)) for i in range(40)]
-    prompt, n_dropped = fit_prompt(tokens, "amber", turns, 120)
+    prompt, n_dropped, _ = fit_prompt(tokens, "amber", turns, 120)
     assert 0 < n_dropped < 40
     assert prompt == tokens.encode(prompt_segments("amber", turns[n_dropped:])).ids
     assert len(prompt) <= 120
@@ -160,9 +160,10 @@ def test_prompts_go_on_beginning_alike_after_a_cut(tokens: Tokens) -> None:
 
 
 def test_one_turn_that_is_too_long_keeps_its_newest_tokens(tokens: Tokens) -> None:
-    prompt, _ = fit_prompt(tokens, "amber", [Turn(Role.THEM, ("word " * 300 + "the end",))], 64)
+    prompt, _, n_cut = fit_prompt(tokens, "amber", [Turn(Role.THEM, ("word " * 300 + "the end",))], 64)
     assert len(prompt) == 64
     assert "the end" in tokens.decode(prompt)
+    assert n_cut > 200
 
 
 def test_a_conversation_longer_than_the_context_is_answered(twin: Twin) -> None:

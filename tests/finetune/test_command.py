@@ -177,8 +177,10 @@ def test_a_finished_run_has_its_losses_as_a_picture_and_a_page(workspace: Path, 
     (run,) = (workspace / "checkpoints" / "default").iterdir()
     assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")
     page = (run / "loss.html").read_text()
-    assert "data:image/png;base64," in page
-    assert "http" not in page.replace("<!doctype html>", "")
+    assert "<svg" in page
+    assert "each step" in page
+    assert "prefers-color-scheme:dark" in page
+    assert "://" not in page
 
 
 ALPACA = [{"instruction": f"Say {n}.", "input": "" if n % 2 else "please", "output": f"{n}!"} for n in range(40)]

@@ -3,12 +3,17 @@
 
 const $ = (id) => document.getElementById(id);
 const QUIET_MS = 900; // after a message without another one being typed, the twin answers
-const turns = []; // {role: "user" | "assistant", bubbles: [...], isCut, isNotice, at}
+const LABEL = "[AI] written by a language model\n"; // opens the first reply where others than the owner may read it
+const turns = []; // {role: "user" | "assistant", bubbles: [...], isCut, isNotice, isLabelled, at}
 let run = "";
+let context = 0; // tokens that prompt and reply have together, 0 where that is not known
 let stopper = null; // of the reply that is being written
 let timer = 0;
 let key = "";
 let candidates = null;
+let contact = ""; // the model that the conversation is with
+let shelf = null; // the conversation that the present one replaced: {turns, contact}
+let isOutgrown = false; // whether it was said that the context is full
 
 // -- the server -----------------------------------------------------------------------------------------------------
 
@@ -16,11 +21,11 @@ async function ask(path, body, signal) {
   const headers = { "Content-Type": "application/json" };
   if (key) headers.Authorization = `Bearer ${key}`;
   const options = body ? { method: "POST", headers, body: JSON.stringify(body), signal } : { headers };
-  const response = await fetch(path, options);
-  if (response.status === 401) {
-    const given = window.prompt("This twin asks for its API key:");
-    if (given) { key = given; return ask(path, body, signal); }
-  }
+  const response = await fetch(path, options).catch((error) => {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The twin cannot be reached. Is clone serve still running?");
+  });
+  if (response.status === 401 && (await unlock())) return ask(path, body, signal);
   if (!response.ok) {
     const told = await response.json().catch(() => null);
     throw new Error(told?.error?.message ?? `The server answered ${response.status}.`);
@@ -28,11 +33,28 @@ async function ask(path, body, signal) {
   return response;
 }
 
+function unlock() {
+  // Asks for the key until one is given. Returns whether there is a new one to try.
+  const door = $("door");
+  $("door-told").textContent = key ? "That key was not right." : "";
+  $("key").value = "";
+  door.showModal();
+  return new Promise((resolve) => {
+    door.addEventListener("close", () => {
+      key = door.returnValue === "go" ? $("key").value : "";
+      resolve(key !== "");
+    }, { once: true });
+  });
+}
+
 async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error) => {
+      if (error.name === "AbortError") throw error;
+      throw new Error("The twin broke off. Is clone serve still running?");
+    });
     if (done) return;
     const parts = (rest + value).split("\n\n");
     rest = parts.pop();
@@ -67,10 +89,17 @@ async function* replies(n, signal) {
   const response = await ask("v1/chat/completions", body, signal);
   const begun = performance.now();
   for await (const event of events(response)) {
-    if (event.usage?.completion_tokens) {
-      const u = event.usage;
-      const s = (performance.now() - begun) / 1000;
-      say(`${u.completion_tokens} tokens in ${s.toFixed(1)} s · ${u.prompt_tokens} of context`);
+    const u = event.usage;
+    if (u?.completion_tokens) {
+      const seconds = (performance.now() - begun) / 1000;
+      const time = seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`;
+      const tokens = u.completion_tokens === 1 ? "1 token" : `${u.completion_tokens} tokens`;
+      say(`${tokens} in ${time} · context ${u.prompt_tokens}${context ? ` of ${context}` : ""}`);
+    }
+    if (u?.cut_tokens) say("That was longer than the context: the twin saw only the end of it.");
+    else if (u?.dropped_turns && !isOutgrown) {
+      isOutgrown = true;
+      say("The conversation has outgrown the context: the twin no longer sees its oldest lines.");
     }
     for (const choice of event.choices) {
       const { content = "", bubble = 0 } = choice.delta;
@@ -91,25 +120,39 @@ function element(name, className, text) {
 function say(text) { $("state").textContent = text; }
 
 function scroll() { $("log").scrollTop = $("log").scrollHeight; }
-new ResizeObserver(scroll).observe($("log")); // a keyboard that opens on a phone hides no bubble
+
+function isAtEnd() {
+  const log = $("log");
+  return log.scrollHeight - log.scrollTop - log.clientHeight < 60;
+}
+
+let wasAtEnd = true;
+$("log").addEventListener("scroll", () => { wasAtEnd = isAtEnd(); });
+new ResizeObserver(() => { if (wasAtEnd) scroll(); }).observe($("log")); // a keyboard that opens on a phone hides no bubble
 
 function draw() {
   const log = $("log");
-  log.replaceChildren();
-  if (!turns.length) {
-    log.append(element("p", "hint", "Say something. Lines sent in a row are answered together."));
-  }
-  for (const turn of turns) log.append(drawTurn(turn));
+  log.replaceChildren(...(turns.length ? turns.map(drawTurn) : [drawEmpty()]));
   buttons();
   scroll();
+}
+
+function drawEmpty() {
+  const hint = element("p", "hint");
+  const contact = $("contact");
+  const who = contact.selectedIndex > 0 ? `You are ${contact.selectedOptions[0].textContent}.` : "You are somebody it does not know.";
+  hint.append(element("b", "", "Say something to the twin."));
+  hint.append(`${who} Lines sent in a row are answered together. An AI answers, in the manner of the person it was trained on.`);
+  return hint;
 }
 
 function drawTurn(turn) {
   const side = turn.role === "user" ? "me" : "twin";
   const node = element("div", `turn ${side}${turn.isNotice ? " notice" : ""}`);
-  const author = turn.role === "user" ? "You" : "The twin, an AI";
-  node.setAttribute("aria-label", author);
+  node.append(element("span", "unseen", turn.role === "user" ? "You:" : "The twin, an AI:"));
+  if (turn.isLabelled) node.append(element("span", "label", LABEL.trim()));
   turn.bubbles.forEach((bubble, i) => {
+    if (!bubble) return;
     const isLast = i === turn.bubbles.length - 1;
     node.append(element("div", `bubble${turn.isCut && isLast ? " cut" : ""}`, bubble));
   });
@@ -119,14 +162,24 @@ function drawTurn(turn) {
 function typing() {
   const node = element("div", "turn twin");
   const dots = element("div", "bubble typing");
-  dots.setAttribute("aria-label", "The twin is typing");
-  dots.append(element("i"), element("i"), element("i"));
+  dots.append(element("i"), element("i"), element("i"), element("span", "unseen", "The twin is typing"));
   node.append(dots);
   return node;
 }
 
-function fail(error) {
-  $("log").append(element("p", "error", error.message));
+function announce(turn) { $("announce").textContent = `The twin, an AI: ${turn.bubbles.join(". ")}`; }
+
+function fail(error, again) {
+  const told = element("p", "error", error.message);
+  told.setAttribute("role", "alert");
+  if (again) {
+    const button = element("button", "", "Try again");
+    button.type = "button";
+    button.addEventListener("click", () => { told.remove(); again(); });
+    told.append(button);
+  }
+  document.querySelector(".hint")?.remove();
+  $("log").append(told);
   scroll();
 }
 
@@ -134,7 +187,8 @@ function buttons() {
   const last = turns.at(-1);
   const isBusy = stopper !== null || candidates !== null;
   $("retry").disabled = $("pick").disabled = isBusy || !last || Boolean(last.isNotice);
-  for (const id of ["undo", "new", "save-md", "save-jsonl"]) $(id).disabled = stopper !== null || !turns.length;
+  for (const id of ["new", "save-md", "save-jsonl"]) $(id).disabled = stopper !== null || !turns.length;
+  $("undo").disabled = stopper !== null || !(turns.length || shelf);
   $("stop").hidden = stopper === null;
   $("send").hidden = stopper !== null;
 }
@@ -146,14 +200,24 @@ function add(content, bubble, bubbles) {
   bubbles[bubble] += bubbles[bubble] ? content : content.replace(/^\n+/, "");
 }
 
+function unlabel(bubbles) {
+  // The label is shown beside the reply; the conversation that goes back to the server is without it.
+  if (!bubbles[0].startsWith(LABEL)) return false;
+  bubbles[0] = bubbles[0].slice(LABEL.length);
+  return true;
+}
+
 async function answer() {
   clearTimeout(timer);
   if (stopper || candidates) return;
   const turn = { role: "assistant", bubbles: [], isCut: false, isNotice: false, at: new Date() };
   const dots = typing();
+  for (const old of document.querySelectorAll(".error, .hint")) old.remove();
   $("log").append(dots);
   scroll();
+  say("");
   let node = null;
+  let failure = null;
   try {
     stopper = new AbortController();
     buttons();
@@ -162,24 +226,30 @@ async function answer() {
       if (content) {
         if (bubble > 0 && content === "\n") continue;
         add(bubble > turn.bubbles.length - 1 ? content.replace(/^\n/, "") : content, bubble, turn.bubbles);
-        turn.isNotice = turn.bubbles[0].startsWith("[AI] ") && turn.bubbles.length === 1;
+        turn.isLabelled = unlabel(turn.bubbles) || turn.isLabelled;
+        turn.isNotice = !turn.isLabelled && turn.bubbles[0].startsWith("[AI] ") && turn.bubbles.length === 1;
+        const follows = isAtEnd(); // who reads further up is left there
         const fresh = drawTurn(turn);
         if (node) node.replaceWith(fresh); else $("log").insertBefore(fresh, dots);
         node = fresh;
-        scroll();
+        if (follows) scroll();
       }
       if (finish === "length") turn.isCut = true;
     }
   } catch (error) {
-    if (error.name === "AbortError") turn.isCut = true;
-    else fail(error);
+    if (error.name !== "AbortError") failure = error;
+    turn.isCut = true;
   } finally {
     stopper = null;
     dots.remove();
     turn.bubbles = turn.bubbles.map((b) => b.trimEnd()).filter(Boolean);
-    if (turn.bubbles.length) turns.push(turn);
-    else if (!document.querySelector(".error")) say(turn.isCut ? "stopped" : "the twin says nothing to that");
-    if (!document.querySelector(".error")) draw(); else buttons();
+    if (turn.bubbles.length) { turns.push(turn); announce(turn); }
+    else if (!failure) say(turn.isCut ? "stopped" : "The twin says nothing to that.");
+    const follows = isAtEnd();
+    const top = $("log").scrollTop;
+    draw();
+    if (!follows) $("log").scrollTop = top;
+    if (failure) fail(failure, () => { if (turns.at(-1) === turn) turns.pop(); draw(); answer(); });
     $("text").focus();
   }
 }
@@ -214,6 +284,16 @@ function retry() {
 }
 
 function undo() {
+  if ($("undo").disabled) return;
+  if (candidates) { closeCandidates(); return; }
+  if (!turns.length) { // "New" is taken back
+    turns.push(...shelf.turns);
+    $("contact").value = contact = shelf.contact;
+    shelf = null;
+    say("");
+    draw();
+    return;
+  }
   while (turns.length && turns.at(-1).role === "assistant") turns.pop();
   const taken = turns.pop();
   draw();
@@ -226,7 +306,7 @@ async function pick() {
   const before = turns.at(-1)?.role === "assistant" ? turns.pop() : null;
   draw();
   const n = 3;
-  candidates = { before, bubbles: Array.from({ length: n }, () => []), cut: Array(n).fill(false) };
+  candidates = { before, bubbles: Array.from({ length: n }, () => []), cut: Array(n).fill(true) };
   const panel = $("candidates");
   panel.hidden = false;
   const cards = candidates.bubbles.map((_, i) => {
@@ -236,8 +316,10 @@ async function pick() {
     return card;
   });
   panel.replaceChildren(...cards);
+  let isLabelled = false;
   const show = (i) => {
-    const parts = candidates.bubbles[i].filter(Boolean);
+    const said = candidates.bubbles[i].filter(Boolean);
+    const parts = said.length || stopper ? said : ["(nothing)"];
     cards[i].replaceChildren(element("b", "", `${i + 1}`), ...parts.map((text) => element("span", "", text)));
   };
   cards.forEach((_, i) => show(i));
@@ -246,24 +328,27 @@ async function pick() {
     buttons();
     const parts = replies(n, stopper.signal);
     for await (const [i, bubble, content, finish] of parts) {
-      if (content) add(content.replace(/^\n/, ""), bubble, candidates.bubbles[i]);
-      if (finish === "length") candidates.cut[i] = true;
+      if (content) add(content === LABEL ? "" : content.replace(/^\n/, ""), bubble, candidates.bubbles[i]);
+      isLabelled ||= content === LABEL;
+      if (finish) candidates.cut[i] = finish === "length";
       if (content) show(i);
     }
   } catch (error) {
-    if (error.name !== "AbortError") { closeCandidates(); fail(error); }
+    if (error.name !== "AbortError") { closeCandidates(); stopper = null; buttons(); fail(error, pick); return; }
   } finally {
     stopper = null;
     buttons();
-    cards[0].focus();
-    say("choose one: click it, or press its number");
   }
+  candidates.isLabelled = isLabelled;
+  cards.forEach((_, i) => show(i));
+  cards[0].focus();
+  say("Choose one, or press its number. Esc keeps the reply that was there.");
 }
 
 function choose(i) {
   if (!candidates || stopper) return;
   const bubbles = candidates.bubbles[i].map((b) => b.trimEnd()).filter(Boolean);
-  if (bubbles.length) turns.push({ role: "assistant", bubbles, isCut: candidates.cut[i], at: new Date() });
+  if (bubbles.length) turns.push({ role: "assistant", bubbles, isCut: candidates.cut[i], isLabelled: candidates.isLabelled, at: new Date() });
   candidates = null;
   $("candidates").hidden = true;
   say("");
@@ -284,9 +369,13 @@ function stop() {
 }
 
 function anew() {
-  turns.length = 0;
-  if (candidates) { candidates.before = null; closeCandidates(); }
-  say("");
+  if (stopper) return;
+  if (candidates) closeCandidates();
+  clearTimeout(timer);
+  if (turns.length) shelf = { turns: turns.splice(0), contact };
+  contact = $("contact").value;
+  isOutgrown = false;
+  say(shelf ? "A new conversation. Undo brings the last one back." : "");
   draw();
   $("text").focus();
 }
@@ -350,28 +439,51 @@ $("theme").addEventListener("click", theme);
 $("settings-button").addEventListener("click", settings);
 $("settings").addEventListener("submit", (event) => event.preventDefault());
 $("contact").addEventListener("change", anew);
+$("reset").addEventListener("click", () => $("settings").elements[0].focus());
+$("door-cancel").addEventListener("click", () => $("door").close());
+$("door").querySelector("form").addEventListener("submit", (event) => { event.preventDefault(); $("door").close("go"); });
+
+// On a Mac the Option key alone writes letters.
+const IS_MAC = /Mac|iPhone|iPad/.test(navigator.platform);
+if (IS_MAC) {
+  for (const node of document.querySelectorAll("[aria-keyshortcuts^=Alt]")) {
+    node.title = node.title.replace("Alt+", "Ctrl+Option+");
+    node.setAttribute("aria-keyshortcuts", node.getAttribute("aria-keyshortcuts").replace("Alt", "Control+Alt"));
+  }
+}
+
 document.addEventListener("keydown", (event) => {
+  if ($("door").open) return;
   if (event.key === "Escape") { if (stopper) stop(); else if (candidates) closeCandidates(); }
   if (candidates && !stopper && document.activeElement !== $("text") && /^[1-9]$/.test(event.key)) {
     if (Number(event.key) <= candidates.bubbles.length) { event.preventDefault(); choose(Number(event.key) - 1); }
   }
-  if (!event.altKey || event.ctrlKey || event.metaKey) return;
+  if (!event.altKey || event.ctrlKey !== IS_MAC || event.metaKey) return;
   const action = { KeyR: retry, KeyP: pick, KeyU: undo, KeyN: anew, KeyS: settings, KeyD: theme }[event.code];
   if (action) { event.preventDefault(); action(); }
 });
 
-(async () => {
+async function begin() {
   try {
     const models = (await (await ask("v1/models")).json()).data;
     run = models[0].run;
-    $("run").textContent = `${models[0].run} on ${models[0].base}`;
-    for (const model of models) {
+    context = models[0].context ?? 0;
+    $("run").textContent = `${models[0].run} · ${models[0].base}`;
+    for (const input of $("settings").elements) {
+      if (input.name) input.placeholder = models[0].sampling?.[input.name] ?? (input.name === "seed" ? "none" : "off");
+    }
+    $("contact").replaceChildren(...models.map((model) => {
       const option = element("option", "", model.name);
       option.value = model.id;
-      $("contact").append(option);
-    }
+      return option;
+    }));
+    contact = $("contact").value;
+    draw();
+    $("text").focus();
   } catch (error) {
-    fail(error);
+    draw();
+    fail(error, begin);
   }
-  buttons();
-})();
+}
+draw();
+begin();
