@@ -146,6 +146,9 @@ class ChatAddressRecognizer(ChatRecognizer):
     wake = Wake.ADDRESS | Wake.CJK
     entities = (Entity.ADDRESS,)
 
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (_PO_BOX, _ROMANCE, _COLOMBIAN, _LIVE)
+
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
         if not view.n_digits and not view.wake & Wake.CJK:
@@ -177,11 +180,13 @@ class ChatAddressRecognizer(ChatRecognizer):
             return
         yield from self._plain(norm, _EN, "address.en")
         yield from self._plain(norm, _EN_LOWER, "address.en")
-        yield from self._plain(norm, _PO_BOX, "address.box")
-        for hit in self._plain(norm, _ROMANCE, "address.romance"):
+        if view.may_hold(_PO_BOX):
+            yield from self._plain(norm, _PO_BOX, "address.box")
+        for hit in self._plain(norm, _ROMANCE, "address.romance") if view.may_hold(_ROMANCE) else ():
             if not _ENGLISH_TOO.match(norm, hit.start) or _PROPER.match(norm, hit.start):
                 yield hit
-        yield from self._plain(norm, _COLOMBIAN, "address.co")
+        if view.may_hold(_COLOMBIAN):
+            yield from self._plain(norm, _COLOMBIAN, "address.co")
         yield from self._plain(norm, _FRENCH, "address.fr")
         yield from self._plain(norm, _GERMAN, "address.de")
         yield from self._plain(norm, _GERMAN_LOWER, "address.de")
@@ -190,7 +195,7 @@ class ChatAddressRecognizer(ChatRecognizer):
             yield from self._plain(norm, _VI_ALLEY, "address.vi")
             yield from self._plain(norm, _VI_BLOCK, "address.vi")
         yield from self._plain(norm, _TURKISH, "address.tr")
-        for match in _LIVE.finditer(norm):
+        for match in view.finditer(_LIVE):
             yield Hit(match.start("a"), match.end("a"), Entity.ADDRESS, 0.6, "address.live")
         if view.lang == "pl" or not norm.isascii():
             yield from self._plain(norm, _PL_SHAPE, "address.pl")

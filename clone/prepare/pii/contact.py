@@ -330,6 +330,9 @@ class ChatUsernameRecognizer(ChatRecognizer):
 
     entities = (Entity.USERNAME,)
 
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (_USER_WORD, _QQ, _PLATFORM, _CALLED_ON, _USER_UNDER)
+
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
         is_announced = bool(view.wake & Wake.USER)
@@ -351,7 +354,7 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 end = match.end(1) - (len(match[1]) - len(match[1].rstrip(".-")))
                 yield Hit(match.start(1), end, Entity.USERNAME, 0.85, "username.profile")
         if is_announced or view.wake & (Wake.PASSWORD | Wake.CJK):
-            for match in _USER_WORD.finditer(norm):
+            for match in view.finditer(_USER_WORD):
                 value = match["value"]
                 if value.lower() in _USER_STOP or norm.startswith(("@", "://", "/"), match.end()) or len(value) < 3:
                     continue
@@ -375,11 +378,11 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 low = match["value"].lower()
                 if low not in _USER_STOP and low not in _PLAIN_AFTER and not is_talk(low, shortest=4):
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.6, "username.alone")
-            for match in _QQ.finditer(norm):
+            for match in view.finditer(_QQ):
                 yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.7, "username.number")
-            platform = _PLATFORM.search(norm)
+            platform = view.search(_PLATFORM)
             if platform:
-                for match in _CALLED_ON.finditer(norm):
+                for match in view.finditer(_CALLED_ON):
                     if not is_talk(match[match.lastgroup or 0], shortest=4):
                         yield Hit(*match.span(match.lastgroup or 0), Entity.USERNAME, 0.6, "username.called")
                 for match in _ODD_NAME.finditer(norm):
@@ -399,7 +402,7 @@ class ChatUsernameRecognizer(ChatRecognizer):
                         yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.6, "username.named")
             for match in _REDDIT.finditer(norm) if "u/" in norm else ():
                 yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.8, "username.reddit")
-            for match in _USER_UNDER.finditer(norm):
+            for match in view.finditer(_USER_UNDER):
                 value = match["value"]
                 if value.lower() not in _USER_STOP and (is_announced or re.search(r"_|\d\d|^.{6,}\d", value)):
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.6, "username.under")

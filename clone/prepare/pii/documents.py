@@ -106,6 +106,9 @@ class ChatDocumentRecognizer(ChatRecognizer):
     wake = Wake.DIGITS | Wake.DOCUMENT
     entities = (Entity.NATIONAL_ID, Entity.TAX_ID, Entity.HEALTH_ID, Entity.PASSPORT, Entity.DRIVER_LICENSE)
 
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (_DOC_KEYWORD,)
+
     def scan(self, view: View) -> Iterator[Hit]:
         if not view.n_digits:
             return
@@ -282,22 +285,25 @@ class ChatPlateRecognizer(ChatRecognizer):
         for name, pattern, is_plain in _PLATE_SHAPES
     )
 
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (_PLATE_WORD, _CLOSE_PLATE, _CAR_WORD)
+
     def scan(self, view: View) -> Iterator[Hit]:
         if view.n_digits < 2:
             return
         norm = view.norm
-        has_word = bool(view.wake & Wake.PLATE or view.wake & Wake.CJK) and _PLATE_WORD.search(norm)
+        has_word = bool(view.wake & Wake.PLATE or view.wake & Wake.CJK) and view.search(_PLATE_WORD)
         if not has_word and not _PLAIN_PLATE.search(norm):
             return
         if has_word:
-            close = _CLOSE_PLATE.search(norm)
+            close = view.search(_CLOSE_PLATE)
             if (
                 close
                 and sum(map(str.isdigit, close["value"])) >= 2
                 and re.search(r"\d[^\W\d_]|[^\W\d_][ \-]?\d", close["value"])
             ):
                 yield Hit(*close.span("value"), Entity.LICENSE_PLATE, 0.7, "plate.beside-word")
-            if len(view.words) <= 9 and _CAR_WORD.search(norm):
+            if len(view.words) <= 9 and view.search(_CAR_WORD):
                 for match in _CAR_PLATE.finditer(norm):
                     yield Hit(match.start(), match.end(), Entity.LICENSE_PLATE, 0.6, "plate.beside-car")
         is_strong = bool(has_word and _STRONG_PLATE_WORD.search(norm))
@@ -363,6 +369,9 @@ class ChatBirthDateRecognizer(ChatRecognizer):
 
     wake = Wake.BIRTH | Wake.CJK | Wake.DIGITS
     entities = (Entity.DATE_OF_BIRTH,)
+
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (_BIRTH,)
 
     def scan(self, view: View) -> Iterator[Hit]:
         if not view.n_digits:

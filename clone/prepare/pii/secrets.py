@@ -75,6 +75,9 @@ class ChatPasswordRecognizer(ChatRecognizer):
     wake = Wake.PASSWORD | Wake.AT
     entities = (Entity.PASSWORD, Entity.USERNAME)
 
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (PASSWORD_KEYWORD, _NETWORK_KEYWORD, _NETWORK_KEY, _LOGIN_KEYWORD)
+
     def scan(self, view: View) -> Iterator[Hit]:
         for hit in self._passwords(view):
             yield hit
@@ -113,7 +116,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     token, start = _clean(pair[1], pair.start(1))
                     yield Hit(start, start + len(token), Entity.PASSWORD, 0.7, "password.pair")
         if not found:
-            key = _NETWORK_KEY.search(norm)
+            key = view.search(_NETWORK_KEY)
             if key and any(map(str.isdigit, key[1])):
                 found = True
                 yield Hit(key.start(1), key.end(1), Entity.PASSWORD, 0.7, "password.network-key")
@@ -129,7 +132,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
                 found = True
                 yield hit
         if not found:
-            network = _NETWORK_KEYWORD.search(view.low)
+            network = _NETWORK_KEYWORD.search(view.low) if view.may_hold(_NETWORK_KEYWORD) else None
             key = _WIFI_KEY.search(view.low, network.end()) if network else None
             if key:
                 found = True
@@ -145,7 +148,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     found = True
                     yield hit
         if not found:
-            login = _LOGIN_KEYWORD.search(norm)
+            login = view.search(_LOGIN_KEYWORD)
             if login:
                 for hit in self._strong(norm, login.end()):
                     found = True
@@ -440,11 +443,14 @@ class ChatCodeRecognizer(ChatRecognizer):
     wake = Wake.CODE | Wake.BANK | Wake.PASSWORD
     entities = (Entity.PIN, Entity.OTP)
 
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (_CVV, _CODE_KEYWORD, _COMBINATION, _UNLOCK, _LOCK, _ENTRANCE, _GATE, _CODE_VERB)
+
     def scan(self, view: View) -> Iterator[Hit]:
         if view.n_digits < 2:
             return
         norm = view.norm
-        for match in _CVV.finditer(norm):
+        for match in view.finditer(_CVV):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.9, "pin.cvv")
         if not view.wake & (Wake.CODE | Wake.PASSWORD):
             return
@@ -465,24 +471,24 @@ class ChatCodeRecognizer(ChatRecognizer):
                 yield Hit(another.start(1), another.end(1), entity, 0.7, "code.or")
         for match in _TO_LOG_IN.finditer(norm):
             yield Hit(match.start(), match.end(), Entity.OTP, 0.7, "otp.to-log-in")
-        for match in _COMBINATION.finditer(norm):
+        for match in view.finditer(_COMBINATION):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.combination")
-        for match in _UNLOCK.finditer(norm):
+        for match in view.finditer(_UNLOCK):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.unlock")
-        for lock in _LOCK.finditer(norm):
+        for lock in view.finditer(_LOCK):
             yield Hit(lock.start(1), lock.end(1), Entity.PIN, 0.7, "code.lock")
         for match in _SENT_ME.finditer(norm):
             if not _is_counted(norm, match.end()) and not _NOT_A_CODE.search(view.low):
                 yield Hit(*match.span(match.lastindex or 1), Entity.OTP, 0.6, "otp.sent")
-        for match in _HASHED.finditer(norm):
+        for match in _HASHED.finditer(norm) if "#" in norm else ():
             yield Hit(match.start(), match.end(), Entity.PIN, 0.7, "code.hash")
-        for match in _ENTRANCE.finditer(norm):
+        for match in view.finditer(_ENTRANCE):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.entrance")
-        for match in _SENT_CODE.finditer(norm):
+        for match in _SENT_CODE.finditer(norm) if "G-" in norm else ():
             yield Hit(match.start(), match.end(), Entity.OTP, 0.8, "otp.shape")
-        for gate in _GATE.finditer(norm):
+        for gate in view.finditer(_GATE):
             yield Hit(gate.start(1), gate.end(1), Entity.PIN, 0.7, "code.gate")
-        for verb in _CODE_VERB.finditer(norm):
+        for verb in view.finditer(_CODE_VERB):
             value = self._value(norm, verb.end(), min(len(norm), verb.end() + 30), is_verb=True)
             if value is not None and not _NOT_A_CODE.search(view.low):
                 yield Hit(*value, Entity.OTP, 0.6, "otp.verb")
@@ -794,7 +800,7 @@ ASKS_PASSWORD, ASKS_CODE = 1, 2
 def asks_for(view: View, found: set[Entity]) -> int:
     """Return what a message speaks of without giving it: ASKS_PASSWORD, ASKS_CODE, both or 0."""
     asks = 0
-    if Entity.PASSWORD not in found and (view.matches(PASSWORD_KEYWORD) or _NETWORK_KEYWORD.search(view.low)):
+    if Entity.PASSWORD not in found and (view.matches(PASSWORD_KEYWORD) or view.matches(_NETWORK_KEYWORD)):
         asks |= ASKS_PASSWORD
     if not found & {Entity.PIN, Entity.OTP} and view.matches(_CODE_KEYWORD) and not _NOT_A_CODE.search(view.low):
         asks |= ASKS_CODE
