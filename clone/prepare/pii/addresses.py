@@ -107,6 +107,9 @@ _TURKISH = re.compile(
     rf"(?<![\w])(?:(?:{_NAME}|\d{{1,4}}\.?) ){{1,3}}(?:mah(?:allesi|\.)?|mh\.?|sok(?:a[kğ]ı?|\.)?|sk\.?|cad(?:desi|\.)?|cd\.?|bulvar[ıi]|blv\.?|apt\.?|sitesi)(?![\w])(?:[ ,]+(?:(?:{_NAME}|\d{{1,4}}\.?) ){{0,2}}(?:mah(?:allesi|\.)?|mh\.?|sok(?:a[kğ]ı?|\.)?|sk\.?|cad(?:desi|\.)?|cd\.?|bulvar[ıi]|apt\.?|sitesi)(?![\w]))*(?:[ ,]*(?:no|kat|daire|d|k|apt|blok|numara)?[.: ]*\d{{1,4}}(?:/\d{{1,4}})?[a-zA-Z]?(?!\w))+(?:[ ,]+(?:\d{{5}} )?[A-ZÇĞİÖŞÜ][\wçğıöşü]+(?:[ /]+[A-ZÇĞİÖŞÜ][\wçğıöşü]+)?)?",
     re.IGNORECASE,
 )
+_TURKISH_WORD = re.compile(
+    r"(?<!\w)(?:mah|mh|sok|sk|cad|cd|bulvar|blv|apt|sitesi)", re.IGNORECASE
+)  # one stands in each
 _VI_UNIT = r"(?:quận|q\.?|phường|p\.?|huyện|xã|thị trấn|tp\.?|thành phố|tỉnh|khu phố|kp|tổ|ấp|thôn|chung cư|tòa|toà|tầng|lầu|khu|kđt|kdt|block|căn hộ|căn|phòng)"
 _VIETNAMESE = re.compile(
     rf"(?<![\w.,:/])(?:(?:chung cư|tòa nhà|toà nhà|căn hộ|cc)\s+[^,\d\n]{{2,25}},\s*(?:(?:tầng|lầu|phòng|căn|block)\s*\w+,\s*)*)?(?:(?:số(?: nhà)?|sn|nhà)\s*)?\d{{1,4}}[A-Za-z]?(?:/\d{{1,4}}[A-Za-z]?){{0,4}}\s*,?\s*(?:(?:(?:ngõ|ngách|hẻm|kiệt)\s*\d+[/\d]*[, ]*)*(?:đường|đ\.|phố|p\.|ngõ|hẻm|ấp|thôn|tổ)\s+(?:[\wÀ-ỹ]+ ?){{1,4}}|(?:ngõ|ngách|hẻm)\s*\d+[/\d]*[, ]*(?:[A-ZĐÀ-Ỹ][a-zà-ỹđ]*[ ,]*){{1,4}}|(?:[A-ZĐÁÀẢÃẠÂĂÊÔƠƯÍÌÝÚÙỦ][a-zà-ỹđ]*\s?){{2,4}})(?:,?\s*(?i:{_VI_UNIT})\s*(?:\d{{1,2}}|[A-ZĐÀ-Ỹ.][\wÀ-ỹ.]*(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){{0,3}})|,\s*[A-ZĐÀ-Ỹ][\wÀ-ỹ.]*(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){{0,3}})*",
@@ -147,7 +150,7 @@ class ChatAddressRecognizer(ChatRecognizer):
     entities = (Entity.ADDRESS,)
 
     def openings(self) -> tuple[re.Pattern[str], ...]:
-        return (_PO_BOX, _ROMANCE, _COLOMBIAN, _LIVE)
+        return (_PO_BOX, _ROMANCE, _COLOMBIAN, _TURKISH_WORD, _LIVE)
 
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
@@ -194,7 +197,8 @@ class ChatAddressRecognizer(ChatRecognizer):
             yield from self._plain(norm, _VIETNAMESE, "address.vi")
             yield from self._plain(norm, _VI_ALLEY, "address.vi")
             yield from self._plain(norm, _VI_BLOCK, "address.vi")
-        yield from self._plain(norm, _TURKISH, "address.tr")
+        if view.may_hold(_TURKISH_WORD):
+            yield from self._plain(norm, _TURKISH, "address.tr")
         for match in view.finditer(_LIVE):
             yield Hit(match.start("a"), match.end("a"), Entity.ADDRESS, 0.6, "address.live")
         if view.lang == "pl" or not norm.isascii():

@@ -25,6 +25,7 @@ _SHORT_PHONE = re.compile(
     r"(?:тел(?:ефон\w*)?|номер|домашн\w+|городск\w+|звони|набери|phone|call|tel)[^\d\n]{1,16}(\d{1,2}-\d\d-\d\d)(?![\d\-])",
     re.IGNORECASE,
 )
+_DASHED = re.compile(r"\d-\d\d-\d\d")
 _PHONE_BEFORE = re.compile(
     r"(?:тел|phone|номер|cell|call|mobile|telefon|handy|tel|móvil|звони|набери)\w*[ :.\-]{1,3}$", re.IGNORECASE
 )
@@ -100,7 +101,7 @@ class ChatPhoneRecognizer(ChatRecognizer):
             rule = self._rule(norm, norm[start:end], start, end)
             if rule:
                 yield Hit(start, end, Entity.PHONE_NUMBER, 0.8 if rule != "phone.context" else 0.65, rule)
-        for match in _SHORT_PHONE.finditer(norm) if "-" in norm else ():
+        for match in _SHORT_PHONE.finditer(norm) if _DASHED.search(norm) else ():
             yield Hit(match.start(1), match.end(1), Entity.PHONE_NUMBER, 0.6, "phone.short")
 
     def _rule(self, norm: str, raw: str, start: int, end: int) -> str:
@@ -448,7 +449,10 @@ class ChatNetworkRecognizer(ChatRecognizer):
             if ip in _PUBLIC_IPS or ip.startswith(("127.", "0.", "255.")) or _VERSION.search(norm[: match.start()]):
                 continue
             yield Hit(match.start(), match.end(), Entity.IP_ADDRESS, 0.8, "ip.v4")
-        for pattern, rule in ((_IPV6, "ip.v6"), (_MAC, "ip.mac")):
-            for match in pattern.finditer(norm) if norm.count(":") >= 2 or norm.count("-") >= 5 else ():
+        n_colons = norm.count(":")
+        may_be_v6 = n_colons >= 3 or "::" in norm
+        may_be_mac = n_colons + norm.count("-") >= 5
+        for pattern, rule, may_be in ((_IPV6, "ip.v6", may_be_v6), (_MAC, "ip.mac", may_be_mac)):
+            for match in pattern.finditer(norm) if may_be else ():
                 if len(match[0]) > 7 and re.search(r"\d", match[0]):
                     yield Hit(match.start(), match.end(), Entity.IP_ADDRESS, 0.75, rule)

@@ -48,7 +48,10 @@ _SHAPES: tuple[tuple[str, Entity, str], ...] = (
     ("vn_bhyt", Entity.HEALTH_ID, r"[A-Z]{2} ?\d ?\d{2} ?\d{10}"),
 )
 # What must not stand before any of them is asked once a place, not once a shape: most places are inside a word.
-_SHAPE = re.compile(f"{_N}(?:{'|'.join(f'(?P<{name}>(?:{pattern}){_E})' for name, _, pattern in _SHAPES)})")
+# So is that five digits follow, close to each other and to it.
+_SHAPE = re.compile(
+    rf"{_N}(?=\D{{0,10}}\d(?:\D{{0,3}}\d){{4}})(?:{'|'.join(f'(?P<{name}>(?:{pattern}){_E})' for name, _, pattern in _SHAPES)})"
+)
 _SHAPE_ENTITY = {name: entity for name, entity, _ in _SHAPES}
 _CHECKED_11 = re.compile(rf"{_N}\d{{11}}{_E}")
 _CHECKED_12 = re.compile(rf"{_N}\d{{12}}{_E}")

@@ -69,7 +69,7 @@ _ACC_DIGITS = re.compile(r"(?<!\d)(\d{8}|\d{10,20})(?!\d)")
 
 _B58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _WALLET = re.compile(
-    rf"""(?<![\w/=])(?:
+    rf"""(?<![\w/=])(?=[\w:-]{{25}})(?:
         (?P<eth>0x[0-9a-fA-F]{{38,64}})
       | (?P<segwit>(?:bc|tb|ltc)1[a-z0-9]{{25,87}})
       | (?P<tron>T[{_B58}]{{32,34}})

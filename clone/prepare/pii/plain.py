@@ -44,6 +44,9 @@ _STILL = re.compile(
     rf"[\"'«“`(]*{_VALUE}{_END}",
     re.IGNORECASE,
 )
+NETWORK = re.compile(  # one of these words stands in all that is said of a network below
+    r"(?<![^\W_])(?:wi-?fi|wlan|network|hotspot|netflix|hulu|spotify|disney|вай-?фа|нетфликс)", re.IGNORECASE
+)
 FOR_NETWORK = re.compile(
     r"(?<!\S)(?P<value>[^\W_][\w!#$%&*@-]{6,23})[\"'»”]?,? (?:(?:das ist|that'?s|it'?s|è|это|це|c['’]est|es|to|é) für|das ist|that'?s|это|c['’]est|for|für|fürs|per|para|pour|для|от|на|від|do|dla|cho|içi?n)\s(?:(?:the|das|el|il|le|la|o|our|guest|home) )*(?:wi-?fi|wlan|hotspot|вай-?фа\w+|netflix|hulu|spotify|disney|нетфликса?)(?![^\W_])",
     re.IGNORECASE,

@@ -76,7 +76,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
     entities = (Entity.PASSWORD, Entity.USERNAME)
 
     def openings(self) -> tuple[re.Pattern[str], ...]:
-        return (PASSWORD_KEYWORD, _NETWORK_KEYWORD, _NETWORK_KEY, _LOGIN_KEYWORD)
+        return (PASSWORD_KEYWORD, _NETWORK_KEYWORD, _NETWORK_KEY, _LOGIN_KEYWORD, plain.NETWORK)
 
     def scan(self, view: View) -> Iterator[Hit]:
         for hit in self._passwords(view):
@@ -128,7 +128,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     yield Hit(word.start(1), word.end(1), Entity.PASSWORD, 0.6, "password.plain")
                     break
         if not found:
-            for hit in self._plain(norm, keywords):
+            for hit in self._plain(view, keywords):
                 found = True
                 yield hit
         if not found:
@@ -154,14 +154,14 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     found = True
                     yield hit
         if not found:
-            for match in _PAIR_ALONE.finditer(norm):
+            for match in _PAIR_ALONE.finditer(norm) if "/" in norm or "|" in norm else ():
                 if likeness(match[2]) == 3:
                     found = True
                     if "@" not in match[1]:
                         yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.6, "username.pair")
                     yield Hit(match.start(2), match.end(2), Entity.PASSWORD, 0.7, "password.pair")
         if not found:
-            for match in _TOKEN.finditer(norm):
+            for match in _TOKEN.finditer(norm) if view.n_digits else ():
                 if len(match[0]) < 7 or match[0].isalpha():
                     continue
                 token, start = _clean(match[0], match.start())
@@ -172,9 +172,10 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     yield Hit(start, start + len(token), Entity.PASSWORD, 0.6, "password.shape")
 
     @staticmethod
-    def _plain(norm: str, keywords: list[re.Match[str]]) -> Iterator[Hit]:
+    def _plain(view: View, keywords: list[re.Match[str]]) -> Iterator[Hit]:
         """Passwords that are plain words, where the sentence tells them."""
-        told = plain.pair(norm)
+        norm = view.norm
+        told = plain.pair(norm) if "/" in norm or "|" in norm else None
         if told:
             name, value = told
             if "@" not in norm[slice(*name)]:
@@ -190,14 +191,16 @@ class ChatPasswordRecognizer(ChatRecognizer):
                 if user and "@" not in norm[slice(*user)]:
                     yield Hit(*user, Entity.USERNAME, 0.6, "username.pair")
                 return
-        use = plain.in_use(norm)
+        is_network = view.may_hold(plain.NETWORK)
+        use = plain.in_use(norm) if is_network else None
         if use:
             yield Hit(*use, Entity.PASSWORD, 0.6, "password.in-use")
             return
-        for match in (*plain.FOR_NETWORK.finditer(norm), *plain.TYPED.finditer(norm)):
+        for_network = plain.FOR_NETWORK.finditer(norm) if is_network else ()
+        for match in (*for_network, *plain.TYPED.finditer(norm)):
             if likeness(match["value"]) == 3 and len(match["value"]) >= 7 and not is_code(match["value"]):
                 yield Hit(*match.span("value"), Entity.PASSWORD, 0.6, "password.for-network")
-        words = plain.network(norm)
+        words = plain.network(norm) if is_network else None
         if words:
             yield Hit(*words, Entity.PASSWORD, 0.6, "password.network-words")
 
@@ -469,7 +472,7 @@ class ChatCodeRecognizer(ChatRecognizer):
             another = _OR_ANOTHER.match(norm, value[1])
             if another:
                 yield Hit(another.start(1), another.end(1), entity, 0.7, "code.or")
-        for match in _TO_LOG_IN.finditer(norm):
+        for match in _TO_LOG_IN.finditer(norm) if view.n_digits >= 4 else ():
             yield Hit(match.start(), match.end(), Entity.OTP, 0.7, "otp.to-log-in")
         for match in view.finditer(_COMBINATION):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.combination")
@@ -477,7 +480,7 @@ class ChatCodeRecognizer(ChatRecognizer):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.unlock")
         for lock in view.finditer(_LOCK):
             yield Hit(lock.start(1), lock.end(1), Entity.PIN, 0.7, "code.lock")
-        for match in _SENT_ME.finditer(norm):
+        for match in _SENT_ME.finditer(norm) if view.n_digits >= 6 else ():
             if not _is_counted(norm, match.end()) and not _NOT_A_CODE.search(view.low):
                 yield Hit(*match.span(match.lastindex or 1), Entity.OTP, 0.6, "otp.sent")
         for match in _HASHED.finditer(norm) if "#" in norm else ():
@@ -627,7 +630,7 @@ def _key_pattern() -> re.Pattern[str]:
     out: list[str] = []
     for is_word, keys in groupby(_KEYS, key=lambda key: key[2].startswith((r"(?<!\w)", r"(?<![\w"))):
         part = "|".join(f"(?P<{name}>{pattern})" for name, _, pattern in keys)
-        out.append(rf"(?<!\w)(?:{part})" if is_word else part)
+        out.append(rf"(?<!\w)(?=[\w.:/\-]{{12}})(?:{part})" if is_word else part)  # none is shorter
     return re.compile("|".join(out))
 
 
@@ -639,6 +642,7 @@ _KEYWORD_KEY = re.compile(
     re.IGNORECASE,
 )
 _ENV = re.compile(r"\b[A-Z][A-Z0-9_]*(?:KEY|TOKEN|SECRET|PASSWORD|PASS|PWD)\s*[=:]\s*[\"']?([^\s\"']{6,})")
+_ENV_NAMES = ("KEY", "TOKEN", "SECRET", "PASS", "PWD")
 _RANDOM = re.compile(r"(?<![\w/@.\-+=%])[A-Za-z0-9_\-+]{24,}={0,2}(?![\w/@])")
 
 
@@ -666,7 +670,7 @@ class ChatKeyRecognizer(ChatRecognizer):
         for match in _KEY.finditer(norm):
             name = match.lastgroup or ""
             yield Hit(match.start(), match.end(), _KEY_ENTITY[name], 0.95, f"key.{name}")
-        for match in _ENV.finditer(norm):
+        for match in _ENV.finditer(norm) if any(map(norm.__contains__, _ENV_NAMES)) else ():
             yield Hit(match.start(1), match.end(1), Entity.API_KEY, 0.8, "key.env")
         if view.wake & Wake.KEY:
             for match in _KEYWORD_KEY.finditer(norm):
@@ -721,6 +725,9 @@ _URL = re.compile(
     r"(?:https?://|www\.)[^\s<>\"'»)]+|(?<![\w@./])(?:t\.me|telegram\.me|discord\.gg|chat\.whatsapp\.com|vk\.me|zoom\.us|meet\.google\.com|bit\.ly|(?:[\w-]+\.)+(?:com|ru|org|net|io|me|gg|us|co|app|dev|link|uk|de|fr|es|it|pl|pt|br|tr|vn|ua|cn|eu|info))/[^\s<>\"'»)]+",
     re.IGNORECASE,
 )
+_SERVICE = re.compile(
+    r"(?<!\w)(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|redis|amqp|ftp|sftp|ssh|smtp|ss|vless|vmess|trojan|socks5?|otpauth|tg)://[^\s<>\"']+"
+)
 _SECRET_PARAM = re.compile(
     r"[?&#;](?:[\w\-]*(?:token|auth_?key|apikey|api_key|secret|passw\w*|signature|session|credential|jwt|invite\w*|otp|reset\w*|confirm\w*|verif\w*|magic\w*|share_?key|resourcekey|access\w*)|key|auth|sig|sid|pwd|pass|code|hash|ticket|invitation|sv|tk|t|k|s|h|p|sign|h_hash|igsh)=([^&\s#]{4,})",
     re.IGNORECASE,
@@ -732,7 +739,6 @@ _ALWAYS_PARAM = re.compile(
 _USERINFO = re.compile(r"://[^\s/@:]+:[^\s/@]+@")
 _INVITE = re.compile(
     r"(?:t\.me/(?:joinchat/|\+)|telegram\.me/(?:joinchat/|\+)|discord(?:app)?\.(?:gg|com/invite)/|chat\.whatsapp\.com/|/(?:invite|invites|invitation|join|joinchat|reset|magic|confirm|verify|activate|share|s|unsubscribe|password-reset|reset-password|set-password|login|einladung|shared)/|zoom\.us/j/[^\s?]+\?pwd=|vk\.me/join/|viber\.com/|signal\.group/|line\.me/ti/g/|teams\.microsoft\.com/l/meetup-join|webhooks/|hooks\.slack\.com/services/)[\w\-+=%/.#]{5,}",
-    re.IGNORECASE,
 )
 _FILE = re.compile(
     r"\.(?:cpp|cc|c|h|hpp|js|jsm|json|ts|tsx|py|rs|go|zig|java|kt|xul|xml|idl|mm|md|txt|html?|css|apk|exe|tar|gz|zip|png|jpe?g|gif|svg|pdf)$",
@@ -748,20 +754,20 @@ class ChatSecretUrlRecognizer(ChatRecognizer):
     wake = Wake.URL
     entities = (Entity.URL_SECRET,)
 
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (_SERVICE,)
+
     def scan(self, view: View) -> Iterator[Hit]:
-        for match in re.finditer(
-            r"(?<!\w)(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|redis|amqp|ftp|sftp|ssh|smtp|ss|vless|vmess|trojan|socks5?|otpauth|tg)://[^\s<>\"']+",
-            view.norm,
-        ):
+        for match in view.finditer(_SERVICE):
             if "@" in match[0] or re.match(r"(?:ss|vless|vmess|trojan|otpauth)://", match[0]) or "secret=" in match[0]:
                 yield Hit(match.start(), match.end(), Entity.URL_SECRET, 0.9, "url.credential")
         for match in _URL.finditer(view.norm):
             url = match[0].rstrip(".,;:!?…")
-            rule = self._rule(url)
+            rule = self._rule(url, view.low[match.start() : match.start() + len(url)])
             if rule:
                 yield Hit(match.start(), match.start() + len(url), Entity.URL_SECRET, 0.9, rule)
 
-    def _rule(self, url: str) -> str:
+    def _rule(self, url: str, low: str) -> str:
         if _USERINFO.search(url):
             return "url.credential"
         if _ALWAYS_PARAM.search(url):
@@ -775,11 +781,12 @@ class ChatSecretUrlRecognizer(ChatRecognizer):
                 and not re.search(r"youtu", url)
             ):
                 return "url.parameter"
-        invite = _INVITE.search(url)
-        if invite:
-            slug = invite[0].rstrip("/").rsplit("/", 1)[-1]
+        found = _INVITE.search(low)
+        if found:
+            invite = url[slice(*found.span())]
+            slug = invite.rstrip("/").rsplit("/", 1)[-1]
             is_drawn = len(slug) >= 6 and not _PLAIN_SLUG.fullmatch(slug) and re.search(r"\d|[a-z][A-Z]", slug)
-            if is_drawn or _ALWAYS_INVITE.search(invite[0]):
+            if is_drawn or _ALWAYS_INVITE.search(invite):
                 return "url.invite"
         path = url.split("?", 1)[0].split("#", 1)[0]
         for part in path.split("/")[3:]:

@@ -74,6 +74,7 @@ _ODD = re.compile(_ranges(_TABLE)[:-1] + "\u3400-\u9fff]")
 WORD = re.compile(r"\w+")
 _DIGITS = re.compile(r"\d[^\w\n]{0,3}\d[^\w\n]{0,3}\d")
 _DIGIT = re.compile(r"\d")
+_DIGITS_ALONE = b"0123456789"
 _LONG = re.compile(r"[A-Za-z0-9_\-+/=]{20}")
 # "Lindenweg 7", looked for from the space before the number: there are fewer of those than of letters
 _STREET_ENDS = r"str|str\.|strasse|straße|weg|platz|gasse|allee|damm|ufer|ring|markt|hof|graben|berg|steig|chaussee"
@@ -91,6 +92,10 @@ _SURNAME = re.compile(
 _PASSWORD_SHAPE = re.compile(
     r"[A-Za-z0-9][!#$%^&*][A-Za-z0-9]|[A-Za-z]_\w*\d|\d_[A-Za-z]|[A-Z][a-z]+[A-Z][a-z]+\d|[A-Z][a-z]{2,}\d{4}[!#$*]"
 )
+_SIGN = re.compile(r"[!#$%^&*]")
+# what a word must have for the shapes above that want no sign, and for those of `_GERMAN_STREET`
+_MAY_BE_PASSWORD = re.compile(r"_\w*\d|\d_|[a-z]{4}\d")
+_MAY_BE_STREET = re.compile(rf"(?:{_STREET_ENDS})$|^(?:[cprv]$|cl|\d{{4,5}}$)")
 _CJK_TRIGGER = re.compile("|".join(map(re.escape, CJK_TRIGGERS)))
 
 
@@ -170,6 +175,12 @@ class Wakes(dict[str, int]):
         wake = self.triggers.get(word, 0) | TRIGGER_PREFIXES.get(word[:PREFIX_LENGTH], 0) | self._opened(word)
         if len(word) > 11:
             wake |= _WIDE
+        if _DIGIT.search(word):
+            wake |= _NUMERIC
+            if _MAY_BE_PASSWORD.search(word):
+                wake |= _SHAPED
+        if _MAY_BE_STREET.search(word):
+            wake |= _STREET
         self[word] = wake
         return wake
 
@@ -187,7 +198,8 @@ class Wakes(dict[str, int]):
         return bits
 
 
-_WIDE = 1 << 30  # of a word long enough to be looked at for a key; no recognizer's bit
+# of words, no recognizer's bits: one long enough to be looked at for a key, with a digit, and the two kinds above
+_WIDE, _NUMERIC, _SHAPED, _STREET = 1 << 26, 1 << 27, 1 << 28, 1 << 29
 _UNKNOWN = 1 << 31  # of patterns that are no openings: always awake
 _FIRST_OPENING = 1 << 32
 _ALL_OPEN = -_FIRST_OPENING  # every bit from there on
@@ -219,12 +231,12 @@ class View(NlpArtifacts):  # type: ignore[misc]
             low = low.replace("ё", "е")
         self.words = words = find_words(low)
         wake = reduce(or_, map(wakes.__getitem__, words), 0)
-        if _DIGIT.search(low):
+        if wake & _NUMERIC:
             if _DIGITS.search(low):
                 wake |= Wake.DIGITS
-            if _GERMAN_STREET.search(low):
+            if wake & _STREET and _GERMAN_STREET.search(low):
                 wake |= Wake.ADDRESS
-            if _PASSWORD_SHAPE.search(self.norm):
+            if (wake & _SHAPED or _SIGN.search(low)) and _PASSWORD_SHAPE.search(self.norm):
                 wake |= Wake.PASSWORD
         if "@" in low:
             wake |= Wake.AT
@@ -236,10 +248,8 @@ class View(NlpArtifacts):  # type: ignore[misc]
             wake |= Wake.MAIL
         if "://" in low or ".com" in low or ".me/" in low or ".gg/" in low or "www." in low:
             wake |= Wake.URL
-        if wake & _WIDE:
-            wake ^= _WIDE
-            if _LONG.search(low):
-                wake |= Wake.LONG
+        if wake & _WIDE and _LONG.search(low):
+            wake |= Wake.LONG
         if len(words) > 11 and sum(map(BIP39.__contains__, words)) > 7:
             run = 0
             for word in words:
@@ -257,7 +267,7 @@ class View(NlpArtifacts):  # type: ignore[misc]
                     for match in _CJK_TRIGGER.finditer(low):
                         wake |= CJK_TRIGGERS[match[0]]
                 else:
-                    wake |= Wake.NAME | (Wake.ADDRESS if _DIGIT.search(low) else 0)
+                    wake |= Wake.NAME | (Wake.ADDRESS if wake & _NUMERIC else 0)
                     for word in words:
                         if not word.isascii():
                             wake |= wakes.triggers.get(unaccent(word), 0)
@@ -295,7 +305,8 @@ class View(NlpArtifacts):  # type: ignore[misc]
 
     @cached_property
     def n_digits(self) -> int:
-        return len(_DIGIT.findall(self.low))
+        raw = self.low.encode(errors="replace")  # every digit is one of ten by now
+        return len(raw) - len(raw.translate(None, _DIGITS_ALONE))
 
     @cached_property
     def has_cyrillic(self) -> bool:
@@ -308,7 +319,14 @@ class View(NlpArtifacts):  # type: ignore[misc]
     @cached_property
     def tokens_at(self) -> list[tuple[int, int]]:
         """Start and end of each word of `words`."""
-        return [m.span() for m in WORD.finditer(self.low)]
+        if not self.low.isascii():
+            return [m.span() for m in WORD.finditer(self.low)]
+        out, end = [], 0
+        for word in self.words:
+            start = self.low.index(word, end)  # between words stands no letter, so that this is the word itself
+            end = start + len(word)
+            out.append((start, end))
+        return out
 
 
 class ChatNlpEngine(NlpEngine):  # type: ignore[misc]
