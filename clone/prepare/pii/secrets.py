@@ -196,8 +196,8 @@ class ChatPasswordRecognizer(ChatRecognizer):
         if use:
             yield Hit(*use, Entity.PASSWORD, 0.6, "password.in-use")
             return
-        for_network = plain.FOR_NETWORK.finditer(norm) if is_network else ()
-        for match in (*for_network, *plain.TYPED.finditer(norm)):
+        typed = list(plain.FOR_NETWORK.finditer(norm)) if is_network else []
+        for match in (*typed, *plain.TYPED.finditer(norm)):
             if likeness(match["value"]) == 3 and len(match["value"]) >= 7 and not is_code(match["value"]):
                 yield Hit(*match.span("value"), Entity.PASSWORD, 0.6, "password.for-network")
         words = plain.network(norm) if is_network else None
