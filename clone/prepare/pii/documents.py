@@ -18,6 +18,7 @@ _N, _E = r"(?<![\w+])(?<!\d[.\-/])", r"(?![\w])(?![.\-/]\d)"
 _SHAPES: tuple[tuple[str, Entity, str], ...] = (
     ("ru_snils", Entity.NATIONAL_ID, r"\d{3}[- ]\d{3}[- ]\d{3}[- ]\d{2}"),
     ("us_ssn", Entity.NATIONAL_ID, r"(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}"),
+    ("gb_licence", Entity.DRIVER_LICENSE, r"[A-Z]{2,5}9{0,3}\d[0156]\d[0-3]\d\d[A-Z9]{2}\d[A-Z]{2}"),
     ("gb_nino", Entity.NATIONAL_ID, r"(?:[ABCEGHJ-PRSTW-Z][A-CEGHJ-NPRSTW-Z]) ?\d{2} ?\d{2} ?\d{2} ?[A-D]"),
     ("es_dni", Entity.NATIONAL_ID, r"(?:[XYZxyz][- ]?\d{7}|\d{2}\.?\d{3}\.?\d{3})[- ]?[A-HJ-NP-TV-Za-hj-np-tv-z]"),
     (
@@ -61,11 +62,11 @@ _DOCUMENTS: tuple[tuple[Entity, str], ...] = (
     (
         Entity.DRIVER_LICENSE,
         r"(?:водительск\w+|вод\.?|в/у|ву)(?: удостоверен\w+| права?\w*)?|права(?: номер)?|driver'?s? ?licen[cs]e|driving licen[cs]e|licen[cs]e (?:no|number|num|#)|dl(?: no| number|#)?|permis(?: de conduire)?|carnet de conducir|licencia(?: de conducir)?|"
-        r"führerschein\w*|fuehrerschein\w*|carta de condução|cnh|habilitação|patente(?: di guida)?|prawo jazdy|prawa jazdy|ehliyet\w*|bằng lái|gplx|giấy phép lái|驾驶证号?|驾照号?|посвідчення водія|водійськ\w+|номер прав|fahrerlaubnis|lappen|sürücü belgesi(?: no)?|licen[cs]e(?= [A-Z]?\d{4})",
+        r"führerschein\w*|fuehrerschein\w*|carta de condução|cnh|habilitação|patente(?: di guida)?|prawo jazdy|prawa jazdy|ehliyet\w*|bằng lái|gplx|giấy phép lái|驾驶证号?|驾照号?|посвідчення водія|водійськ\w+|номер прав|fahrerlaubnis|lappen|fs[- ]?n(?:umme)?r|sürücü belgesi(?: no)?|licen[cs]e(?= [A-Z]?\d{4})",
     ),
     (
         Entity.HEALTH_ID,
-        r"омс|енп|полис\w*|дмс|медполис\w*|medical id|kv[- ]?nummer|kk[- ]?nummer|versicherungsnummer|egk|sns|tessera|ts|bảo hiểm|nhs(?: number| no)?|medicare|medicaid|health (?:card|id|insurance)(?: number| no)?|insurance (?:id|number|no|member)|member id|mrn|tarjeta sanitaria|cip|nuss|número de la seguridad social|seguridad social|"
+        r"омс|енп|полис\w*|дмс|медполис\w*|medical id|kv[- ]?n(?:umme)?r|kk[- ]?nummer|versicherungsnummer|egk|sns|tessera|ts|bảo hiểm|nhs(?: number| no)?|medicare|medicaid|health (?:card|id|insurance)(?: number| no)?|insurance (?:id|number|no|member)|member id|mrn|tarjeta sanitaria|cip|nuss|número de la seguridad social|seguridad social|"
         r"carte vitale|sécurité sociale|securite sociale|num(?:éro)? (?:de )?sécu\w*|sécu|secu|versicherten(?:nummer|nr)?|krankenkasse\w*|krankenversicher\w*|kvnr|gesundheitskarte|sozialversicherungs\w*|rentenversicherung\w*|cns|cartão sus|sus|utente|nº de utente|tessera sanitaria|"
         r"sgk(?: no)?|bhyt|bảo hiểm y tế|bhxh|bảo hiểm xã hội|医保卡?号?|社保卡?号?",
     ),
@@ -176,7 +177,8 @@ class ChatDocumentRecognizer(ChatRecognizer):
         is_woken = bool(view.wake & (Wake.DOCUMENT | Wake.CJK))
         before = norm[max(0, start - 30) : start].lower()
         if re.search(
-            r"order|заказ|track|трек|invoice|isbn|flight|рейс|pedido|commande|bestell|version|верси|zamówien", before
+            r"order|заказ|track|трек|快递|单号|运单|invoice|isbn|flight|рейс|pedido|commande|bestell|version|верси|zamówien",
+            before,
         ):
             return False
         if name in ("es_dni",):
