@@ -20,7 +20,7 @@ _GROUPED = re.compile(
     r"\d{4}(?:[^\d]{1,3}\d{4}){2}[^\d]{1,3}\d{3,7}|\d{4}[^\d]{1,3}\d{6}[^\d]{1,3}\d{4,5}|\d{6}[^\d]{1,3}\d{6,10}|\d{8}[^\d]{1,3}\d{8}|(?:\d\d[^\d]{1,2}){7}\d\d|(?:\d[^\d]{1,3}){15}\d|\d{4}[^\d]{1,3}\d{4}[^\d]{1,3}\d{8}|\d{8}[^\d]{1,3}\d{4}[^\d]{1,3}\d{4}|\d{4}[^\d]{1,3}\d{4}[^\d]{1,3}\d{4}"
 )
 _CARD_WORD = re.compile(
-    r"карт|card|visa|виза|мастер|master|amex|maestro|мир\b|mir\b|сбер|тиньк|тинек|альф|втб|тбанк|т-банк|моно|приват|tarjeta|carte|karte|cart[aã]o|carta|kart|thẻ|卡|bank|банк|перевед|скинь|переведи|кидай|скидывай|закинь|cvv|cvc|цвв|свв|exp\b|debit|credit|кредит|дебет|revolut|monzo|n26|bizum|pix",
+    r"карт|card|visa|виза|мастер|master|amex|maestro|мир\b|mir\b|сбер|тиньк|тинек|альф|втб|тбанк|т-банк|моно|приват|tarjeta|carte|karte|cart[aã]o|carta|kart|thẻ|卡|[农工建招中交邮]行|转到|bank|банк|перевед|скинь|переведи|кидай|скидывай|закинь|cvv|cvc|цвв|свв|exp\b|debit|credit|кредит|дебет|revolut|monzo|n26|bizum|pix",
     re.IGNORECASE,
 )
 _ORDER_WORD = re.compile(

@@ -22,7 +22,7 @@ _B, _E = r"(?<![^\W_])(?:", r")(?![^\W_])"
 
 PASSWORD_KEYWORD = re.compile(
     _B
-    + r"парол(?:[ьъяюеиі]\w{0,5})?|порол[ьяюе]|parol(?:i|ya|em|e|yu)?|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|(?:кодов|контрольн|секретн|ключев|таємн)\w+ (?:слов\w+|фраз\w+)|ключ\w? (?:от )?(?:сети|мережі)"
+    + r"пар(?:оь?л|л)[ьяюе]|пароь|парло\w|p(?:s{1,2}|as)wr?r?o?r?d|passowrd|passwoed|psswo?rd|pssword|paswd|contase[nñ]a|contrasenia|mot de pass|pas+wort|kenwort|парол(?:[ьъяюеиі]\w{0,5})?|порол[ьяюе]|parol(?:i|ya|em|e|yu)?|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|(?:кодов|контрольн|секретн|ключев|таємн)\w+ (?:слов\w+|фраз\w+)|ключ\w? (?:от )?(?:сети|мережі)"
     r"|passwords?|passw0rd|passwrd|pasword|passcode|passphrase|passkey|pass|pwd?|psw|passwd?|pswd|paswword|creds|credentials|(?:secret|memorable|safe|alarm|magic) words?|(?:network|encryption|security) key|decrypt(?: it)? with"
     r"|contrase[nñ]as?|contrs?e?[nñ]a|contra|claves?|frases? secretas?|palabras? (?:clave|secreta)|mot de passe|mots de passe|mdp|motdepasse|mot secret|phrase secr[eè]te|cl[eé]f? r[eé]seau"
     r"|(?:(?:netflix|spotify|disney|amazon|google|apple|instagram|facebook|insta|paypal|steam|haus|firmen|büro|schul|master|haupt|admin|wlan|wifi|router|einmal|standard|start|benutzer|system|netzwerk|login|e?mail|handy|windows|pc|konto|g[aä]ste?|app|neue[sr]?|alte[sr]?|zip|archiv)-?)?(?:passw[oö]r[td]e?[rsn]?|kennw[oö]rt(?:er)?)|(?:zugangs|losungs|geheim|code)wort|zugangscode|pw|(?:zugangs|log-?in|anmelde)daten|(?:netzwerk|wlan-?)schl[üu]ssel|bildschirmsperre|entsperrcode"
@@ -90,6 +90,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
         for hit in self._passwords(view):
             yield hit
             if hit.entity == Entity.PASSWORD:
+                yield from self._variants(view.norm, hit)
                 named = _NAMED_USER.search(view.norm, max(0, hit.start - 80), hit.start)
                 if named and named["user"].lower() not in _NOT_A_VALUE | _FILLER and not named["user"].isdigit():
                     yield Hit(*named.span("user"), Entity.USERNAME, 0.55, "username.pair")
@@ -97,12 +98,21 @@ class ChatPasswordRecognizer(ChatRecognizer):
                 if user and "@" not in user[1] and user[1].lower() not in _NOT_A_VALUE and not user[1].isdigit():
                     yield Hit(user.start(1), user.end(1), Entity.USERNAME, 0.55, "username.pair")
 
+    @staticmethod
+    def _variants(norm: str, hit: Hit) -> Iterator[Hit]:
+        """Yield the same word without its digits and capitals: `prova gattonero o GattoNero13`."""
+        word = norm[hit.start : hit.end].rstrip("0123456789!#$*_")
+        if hit.end - hit.start == len(word) or len(word) < 6 or not word.isalpha():
+            return
+        for match in re.finditer(rf"(?<!\w){word}(?!\w)", norm, re.IGNORECASE):
+            yield Hit(match.start(), match.end(), Entity.PASSWORD, 0.6, "password.variant")
+
     def _passwords(self, view: View) -> Iterator[Hit]:
         norm = view.norm
         keywords = [
             k
             for k in (*view.matches(PASSWORD_KEYWORD), *(_code_of_network(view.low)))
-            if not norm.startswith("[", k.start() - 1)
+            if not norm.startswith(("[", ".", "/"), k.start() - 1)
             and not _TAG.match(norm, k.end())  # scrubbed before
             and not _COMPOUND.match(norm, k.end())
             and not (k[0].lower() == "pass" and _TO_PASS.search(norm, max(0, k.start() - 12), k.start()))
@@ -174,6 +184,15 @@ class ChatPasswordRecognizer(ChatRecognizer):
                 for hit in self._strong(norm, login.end()):
                     found = True
                     yield hit
+        if not found:
+            new = _THE_NEW.search(norm)
+            if (
+                new
+                and (likeness(new["value"]) == 3 or re.search(r"[A-Z].*_|_.*[A-Z]", new["value"]))
+                and not is_code(new["value"])
+            ):
+                found = True
+                yield Hit(*new.span("value"), Entity.PASSWORD, 0.6, "password.new")
         if not found:
             for match in _PAIR_ALONE.finditer(norm):
                 if likeness(match[2]) == 3:
@@ -378,8 +397,12 @@ _ANNOUNCES_USER = re.compile(
     re.IGNORECASE,
 )
 _NAMED_USER = re.compile(  # "user pi, pw ...", "tài khoản hieu.tran mật khẩu ..."
-    r"(?:(?<![^\W_])(?:login|log-?in|user(?:name)?|usuario|usuário|utente|identifiant|benutzer(?:name)?|nutzer(?:name)?|użytkownik|kullanıcı(?: adı)?|(?:tên )?tài khoản|tên đăng nhập|tk|acc|логин|логін|юзер|акк)|账号|用户名)[\s:=]{1,3}(?:is |ist |es |è |é |est |là |to |это |是 ?)?"
-    r"(?P<user>(?!\w+@)[A-Za-z][\w.\-]{1,31})[\s,;/|]{1,3}(?:(?:and|und|y|e|et|i|ve|и|та|và|with|con|the|la|de|of) ){0,2}(?:pass|pw|pwd|psw|mk|mdp|kenn|mật|contra|clave|senha|has[łl]|[şs]ifre|парол|пасс?|密码)",
+    r"(?:(?<![^\W_])(?:login|log-?in|user(?:name)?|usuario|usuário|utente|identifiant|benutzer(?:name)?|nutzer(?:name)?|użytkownik|kullanıcı(?: adı)?|(?:tên )?tài khoản|tên đăng nhập|tk|acc|логин|логін|юзер|акк|вход|вхід)|账号|用户名)[\s:=]{1,3}(?:is |ist |es |è |é |est |là |to |это |是 ?)?"
+    r"(?P<user>(?!\w+@)[A-Za-z][\w.\-]{1,31})[\s,;/|]{1,3}(?:(?:and|und|y|e|et|i|ve|и|та|và|with|con|the|la|de|of) ){0,2}(?:pass|pw|pwd|psw|mk|mdp|kenn|mật|contra|clave|senha|has[łl]|[şs]ifre|п[ао]рол|пасс?|密码)",
+    re.IGNORECASE,
+)
+_THE_NEW = re.compile(  # "la nueva es ...", with no word of what is new
+    r"(?:^|[\n,.;!] ?)(?:(?:ok|ahora|so|also|jetzt|ora|agora|теперь) )?(?:the new one(?: is|'s)?|new one(?: is|'s|:)|neues(?: ist|:)|das neue ist|la nueva(?: es|:)|la nuova(?: è|:)|le nouveau(?:,? c'est|:| est)|a nova(?: é|:)|nowe(?: to| jest|:)|yenisi|yeni:|новый(?: это| -|:)|новий(?: це| -|:)|mới là) ?[\"«]?(?P<value>[^\W\d_][\w.!@#$%&*-]{7,31})(?=[\s\"»,]|[.!]|$)",
     re.IGNORECASE,
 )
 _SLASHED = re.compile(r"(?<![\w.@+-])([A-Za-z][\w.@+-]{2,31})\s+/\s+$")
@@ -447,17 +470,17 @@ _CODE_KEYWORD = re.compile(
     r"|(?:haust[üu]r|eingangs?|keller|b[üu]ro|garten|hof|tresor|sperr|handy|bildschirm|karten|anmelde|login|aktivierungs|authentifizierungs|authentisierungs|schloss|koffer|spind|schlie(?:ß|ss)fach|briefkasten|tiefgaragen|fahrrad|t[üu]r[öo]ffner|zahlen|geheim|pr[üu]f|sms|ger[äa]te|app|wiederherstellungs|pincode|smart|abhol|paket|pickup|packstation|g[aä]ste|schranken|box|keybox|safe|auto|radio|kinder|tablet|iphone|liefer|r[uü]ckruf|anruf|freigabe|verifikations|validierungs|transaktions|zugriffs)-?(?:code|kode|pin)|pincode|(?:sms|push|m|i|chip|photo)-?tan|(?:handy|sim|karten|ec|giro\w*|kredit\w*|bank)-?pin|zahlenschloss|(?:fahrrad)?schloss|schl[üu]ssel(?:box|tresor)"
     r"|domofon\w*|interfon\w*|citofon\w+|interphone|telefonillo|mật mã|mã khóa|mã khoá|doğrulama|цифры (?:из|на|от|в|з)"
     + _E
-    + r"|验证码|驗證碼|校验码|动态码|门禁码?|门锁码?|(?:大|房|室|楼)?门码|保险箱密码|安全码|取件码|(?:短信|激活|确认|收到的|发来的|登录|授权)码(?:是|为)?",
+    + r"|验证码|驗證碼|校验码|动态码|门禁码?|门锁码?|(?:大|房|室|楼)?门码|保险箱密码|安全码|取件码|(?:开机|解锁|锁屏)(?:密?码)?(?:是|为)?|(?:短信|激活|确认|收到的|发来的|登录|授权)码(?:是|为)?",
 )
 _CODE_VERB = re.compile(
     _B
-    + r"(?:мне |тебе |вам |щас |сейчас )?(?:пришл[оаи]|пришёл|пришел|прислал\w*|надіслал\w*|прийшов|прийшло|прийшла)|введи\w*|вводи|вбей|вбивай|продиктуй|підтверд\w+|подтвер\w+|enter|type in|verify|got sent|texted me|(?:a )?(?:text|message) (?:with|saying)|sms|смс\w*|эсэмэск\w+|введіть|gir|wpisz|bestätig\w+|arrivat[oa]|lleg[oó]|llegado|reçu|recu|chegou|recebi|kam|bekommen|przyszedł|przyszedl|geldi|gelen|tippe|tape|digita|introduce|ввел|ввёл|вводил\w?|nhập|nhận|przyszło|надіслали|пуш\w{0,2}|(?:цифры|код) из пуша|authenticator|token(?: del banco| do banco)?"
+    + r"(?:мне |тебе |вам |щас |сейчас )?(?:пришл[оаи]|пришёл|пришел|прислал\w*|надіслал\w*|прийшов|прийшло|прийшла)|введи\w*|вводи|вбей|вбивай|продиктуй|підтверд\w+|подтвер\w+|enter|type in|verify|got sent|texted me|(?:a )?(?:text|message) (?:with|saying)|sms|смс\w*|эсэмэск\w+|введіть|gir|wpisz|bestätig\w+|arrivat[oa]|lleg[oó]|llegado|reçu|recu|chegou|recebi|kam|bekommen|przysłał\w?|przyszedł|przyszedl|geldi|gelen|tippe|tape|digita|introduce|ввел|ввёл|вводил\w?|nhập|nhận|przyszło|надіслали|пуш\w{0,2}|(?:цифры|код) из пуша|authenticator|token(?: del banco| do banco)?"
     + _E,
     re.IGNORECASE,
 )
 _NOT_A_CODE = re.compile(
     r"ошибк|помилк|fehler|błęd|errore|erreur|hata kod|lỗi|错误|error|err\b|promo|промо|скидк|discount|coupon|купон|voucher|zip|postal|postcode|post ?code|почтов|индекс|стран|country|област|город|area|товар|barras|kreskow|barre|barkod|strich|checkout|касс|оформлени|сумм|amount|dress|source|исходн|регион|подразделен|qr|bar ?code|штрих|vs ?code|code review|"
-    r"morse|морзе|окпо|оквэд|бик|status|http|exit|ответ|response|postleit|plz|código postal|codigo postal|code postal|kod poczt|posta kodu|cap\b|邮编|区号|линии|line|lines|строк|"
+    r"morse|морзе|окпо|оквэд|бик|status|http|exit|ответ|response|postleit|(?<!code )plz|mã (?:môn|đơn|sản|vận|lớp|sinh viên)|código postal|codigo postal|code postal|kod poczt|posta kodu|cap\b|邮编|区号|линии|line|lines|строк|"
     r"build(?!ing)|сборк|culture|genetic|генетич|descuento|réduction|remise|sconto|rabatt|rabat|indirim|giảm giá|khuyến mãi|优惠码|desconto|vùng|bưu chính|treasury|penal|уголовн|civil|commune|da vinci|versand|product|produkt|producto|"
     r"notation|рейс|flight|sort code|swift|hex|color|colou?r|цвет|reserva|booking|брон|заказ|order|tracking|трек|версии|dialling",
 )
@@ -512,6 +535,9 @@ class ChatCodeRecognizer(ChatRecognizer):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.unlock")
         for lock in _LOCK.finditer(norm):
             yield Hit(lock.start(1), lock.end(1), Entity.PIN, 0.7, "code.lock")
+        for match in _OPENS.finditer(view.low):
+            if not _is_counted(norm, match.end()) and not _COSTS.search(view.low):
+                yield Hit(*match.span("code"), Entity.PIN, 0.7, "code.opens")
         for match in _SENT_ME.finditer(norm):
             if not _is_counted(norm, match.end()) and not _NOT_A_CODE.search(view.low):
                 yield Hit(*match.span(match.lastindex or 1), Entity.OTP, 0.6, "otp.sent")
@@ -548,7 +574,11 @@ class ChatCodeRecognizer(ChatRecognizer):
                 continue  # SUMMER20 is a voucher
             if not 3 <= digits <= 9 and not (digits == 2 and len(raw) > 4):
                 continue
-            is_written = raw.isdigit() or re.fullmatch(r"\d{3}[ -]\d{3}", raw) or _CODE_KEYWORD.search(norm.lower())
+            is_written = (
+                raw.isdigit()
+                or re.fullmatch(r"\d{3}[ -]\d{3}|\d\d \d\d \d\d", raw)
+                or _CODE_KEYWORD.search(norm.lower())
+            )
             if is_verb and not (
                 4 <= digits <= 7 and is_written and not re.fullmatch(r"[1-9]\d?0{2,}|(?:19|20)\d\d", raw)
             ):
@@ -611,6 +641,16 @@ _LOCK = re.compile(  # what takes a code, with nothing but the code after it
     r"(?: (?:du|de la|de|del|della|do|da|vom|am|an der|of the|on the|от|на|у|в|од|w|z|do) [^\W\d_]+){0,2}(?: (?:is|it's|now|opens with|ist|hat(?: die)?|mit|war|geht (?:mit|auf)|è|é|es|est|c'est|to|jest|ma|là|это|на|це)(?: (?:now|jetzt|ora|ahora|agora|maintenant|teraz))?|'s)?[ :=\-–]{1,3}(?!20[12]\d(?!\d))([*#]?\d{4,6}[*#]?|\d\d(?:-\d\d){2}|\d(?:-\d){3,5})(?=\s*(?:$|[\n,;.!?)]|(?:y|e|et|und|and|then|dann|i|и|та|i|luego|poi|puis|potem|потом|but|only|aber|nur|pero|solo|mais|ma|но|только|але|ale|ama)\s))",
     re.IGNORECASE,
 )
+_OPENS = re.compile(  # what takes a code, what it is of, and the code: "boîte à clés 2609 à droite du volet"
+    r"(?<![^\W_])(?:(?:schl[üu]ssel(?:box|tresor|kasten)|briefkasten|tresor|fahrradschloss|zahlenschloss|hoftor|garagentor|haust[üu]r|kellert[üu]r|alarmanlage|koffer|spind|schlie(?:ß|ss)fach"
+    r"|bo[iî]te à cl[eé][fs]?s?|cadenas|coffre|portail|portillon|interphone|digicode|valise|casier|puerta|portal|garaje|caja fuerte|candado|alarma|maleta|taquilla|caja de llaves|trastero"
+    r"|port[aã]o|cofre|cadeado|fechadura|arm[aá]rio|mala|cassaforte|cancello|portone|lucchetto|valigia|armadietto|cassetta|citofono|k[łl][óo]dka|brama|furtka|sejf|walizka|domofon|skrytka|szafka"
+    r"|kilidi?|kasa|valiz|bavul|garaj|dolap|kho[áa]|khóa|két|cổng|vali|замок|сейф|чемодан|домофон|калитка|ворота|шлагбаум|сигнализация|кладовка|ячейка|шкафчик|ключница|валіза|хвіртка|сигналізація|комірка|комора"
+    r"|cajero|multibanco|bancomat|bankomat|geldautomat|банкомат|lockbox|key ?box|padlock|suitcase|keypad)(?![^\W_])|行李箱|门锁|保险柜|储物柜|车库)"
+    r"(?:[ ,](?:du|de|del|della|des|do|da|la|el|il|le|vom|am|an|der|im|of|the|on|for|is|ist|от|на|у|в|od|w|z|số|mã|è|é|es|est|to|là|это|це|c'est|code|код)){0,3}"
+    r"(?: (?!kost|cuest|coût|cout|cost|koszt|стои|prei|price|um |at |seit|since|desde|dal |от |ab )[^\W\d_]{3,}){0,2}[ :=,-]{1,3}"
+    r"(?!(?:19|20)\d\d(?!\d)|\d{1,3}000(?!\d))(?P<code>[*#]?\d{3,8}[*#]|\d{4,6}|\d(?:-\d){2,5}|\d\d(?:-\d\d){2}|\d{3}(?=\W*$))(?![\w:/-]|[.,]\d| ?[€$£%])"
+)
 _UNLOCK = re.compile(  # "handy entsperren mit 258014"
     r"(?<![^\W_])(?:entsperr(?:en|t|st)|unlocks?|разблокир\w+|розблок\w+|desbloque\w+|débloqu\w+|déverrouill\w+|sblocca(?:re|si)?|odblok\w+)(?: [^\W\d_]+){0,2}"
     r" (?:mit|with|using|con|avec|com|by|z|через|кодом|code)(?: (?:code|dem code|код))?[ :]{1,2}(\d{4,8})(?![\w.:/])",
@@ -640,6 +680,9 @@ _SENT_SIX = re.compile(  # "paypal hat 208844 geschickt"
     r"|(?<![^\W_])(?:цифр[ыиа]|digits|ziffern|cifre|cifras|chiffres|cyfry)(?: (?:вроде|такие|там|кажется|были|это|тоже|наче|це|are|were|sind|sono|son|sont|to)){0,2}:? (\d{4,8})(?![\w.,:/\-])"
     r"|(?<![^\W_])(?:the same|same|gleiche\w?|тот же|такой же|такой самий|той самий|to samo|mism[oa]|même|stess[oa]|mesm[oa]|aynı) (?:[^\W\d_]+ ){1,5}?[^\W\d_]*(?:ipad|iphone|phone|tablet|handy|laptop\w*|ноут\w*|телефон\w*|планшет\w*|móvil|téléphone|telefon\w*|telefono|celular)\W{1,3}(\d{4}|\d{6})(?=\W*$)",
     re.IGNORECASE,
+)
+_COSTS = re.compile(
+    r"kost|cuest|coût|costa|cost |costs|koszt|стои|price|preis|precio|prezzo|prix|цена|ціна|uhr|bestell|order|заказ"
 )
 _STATUS = re.compile(r"[1-5]0\d|418|429")
 _NEAR_DATE = re.compile(r"\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d\d")
@@ -849,7 +892,7 @@ class ChatSecretUrlRecognizer(ChatRecognizer):
                 continue
             if len(part) >= 20 and looks_random(part):
                 return "url.random"
-            if len(part) >= 32 and re.fullmatch(r"[0-9a-f-]+", part) and "-" not in part:
+            if re.fullmatch(r"(?:private-|token-|key-)?[0-9a-f]{32,}", part):
                 return "url.random"
         return ""
 

@@ -44,6 +44,7 @@ _CLASS = _classes()
 _TOLD, _SKIP, _THE, _OF, _PUT = (_CLASS[name] for name in ("told", "skip", "the", "of", "put"))
 _AS, _INTO, _CHANGED, _FROM, _OR = (_CLASS[name] for name in ("as", "into", "changed", "from", "or"))
 _NAME, _CLOSE, _USER, _WANTS = (_CLASS[name] for name in ("name", "close", "user", "wants"))
+_THATS = frozenset(("thats", "that", "it", "s", "das", "ist", "es", "war", "это", "вот", "це"))
 _BUT, _WITH, _WORKS, _LOOSE = (_CLASS[name] for name in ("but", "with", "works", "loose"))
 _WAS, _NEW, _NONE = (_CLASS[name] for name in ("was", "new", "none"))
 
@@ -58,6 +59,13 @@ class _Sentence:
     gaps: tuple[str, ...]  # n + 1
     is_key: tuple[bool, ...]
     keys: tuple[str, ...]  # as they are written, lower case
+
+    def has_sign(self, i: int) -> bool:
+        """Return whether a colon or the like stands before word `i`, no time of day."""
+        gap = self.gaps[i]
+        if gap == ":" and i and self.words[i - 1][-1].isdigit() and self.words[i][0].isdigit():
+            return False
+        return _SIGN.search(gap) is not None
 
     def ends(self, i: int) -> bool:
         """Return whether the clause ends behind word `i`."""
@@ -88,6 +96,9 @@ def told(norm: str, keys: Sequence[re.Match[str]]) -> Iterator[Span]:
     for i in found:
         yield sentence.spans[i]
     yield from _of_several(sentence)
+    yield from _with_spaces(sentence)
+    yield from _answers_in_line(sentence)
+    yield from _joined(sentence, _LINKED)
     if found and any(word in _CHANGED or word in _INTO for word in words):
         for i in candidates:  # `from butterfly to dragonfly`
             if i < found[0] <= i + 4 and i and words[i - 1] in _FROM:
@@ -95,7 +106,7 @@ def told(norm: str, keys: Sequence[re.Match[str]]) -> Iterator[Span]:
 
 
 _SPELT = re.compile(
-    r"(?<![^\W_])(?:no caps|all (?:lower|caps|small)|lower ?case|one word|capital \w|mayúscula|minúsculas?|majuscule|minuscules?|minuscolo|maiuscol[ao]|tudo junto|todo junto|tutto attaccato|zusammengeschrieben|mit (?:gro(?:ß|ss)em|kleinem) \w|klein ?geschrieben|alles klein|małymi|z dużej|küçük harf|hepsi küçük|viết (?:liền|thường|hoa)|латиниц\w+|латинк\w+|раскладк\w+|розкладк\w+|слитно|с (?:большой|маленькой|заглавной)|з великої|全小写|小写)(?![^\W_])"
+    r"(?<![^\W_])(?:no caps|all (?:lower|caps|small)|lower ?case|one word|capital \w|mayúscula|minúsculas?|majuscule|minuscules?|minuscolo|maiuscol[ao]|tudo junto|todo junto|tutto attaccato|zusammengeschrieben|mit (?:gro(?:ß|ss)em|kleinem) \w|klein ?geschrieben|alles klein|małymi|z dużej|küçük harf|hepsi küçük|viết (?:liền|thường|hoa)|латиниц\w+|латинк\w+|раскладк\w+|розкладк\w+|слитно|с (?:большой|маленькой|заглавной)|букв[аы] [а-яёa-z] (?:больш|маленьк|заглавн)\w+|з великої|全小写|小写)(?![^\W_])"
 )
 _ORDINARY = re.compile(  # endings of long words that are no inventions
     r".*(?:tions?|ments?|ness|ities|ity|ings?|ship|ences?|ances?|ists?|isms?|ally|able|ible|ously|fully|logy|graphy|where|thing|body|selves|self|ciones|ción|siones|sión|dad|dades|mente|miento|mientos|aje|ísimo|ísima|eur|euse|ique|iques|ement|ements|zione|zioni|mento|menti|mente|issimo|issima|ità|ção|ções|mento|idade|íssimo|ości|ość|anie|enie|owy|owa|owe|ami|ach|lik|lık|luk|lük|ler|lar|leri|ları|dan|den|sız|siz|ung|ungen|keit|heit|schaft|lich|liche|lichen|isch|ische|ieren|iert|chen|tion|tionen|ismus|stes|ster|sten|erweise|ость|ости|ение|ения|ание|ания|ться|тся|ский|ская|ского|ский|ських|ський|ання|ення|ість)"
@@ -116,19 +127,27 @@ def invented(norm: str) -> Iterator[Span]:
         return
     sentence = _read(norm, ())
     words = sentence.words
+    linked = next(_joined(sentence, _LINKED), None)
+    if linked:
+        yield linked
+        return
     is_german = bool(re.search(r"[äöüß]|(?<!\w)(?:ist|das|und|nicht|ich)(?!\w)", low))
     for i, word in enumerate(words):
         is_long = len(word) >= 10 or word.count("-") > 1
         if not (is_long or (is_spelt and len(word) > 5)) or not _may_be(sentence, i):
             continue
         written = norm[slice(*sentence.spans[i])]
+        is_quoted = sentence.gaps[i].endswith(('"', "«")) and sentence.gaps[i + 1].startswith(('"', "»"))
+        if is_quoted and is_spelt:
+            yield sentence.spans[i]
+            return
         if _ORDINARY.fullmatch(word) or not written[1:].islower() or (written[0].isupper() and not is_spelt):
             continue
         if not word.isascii() and "а" <= word[0] <= "я" and is_noun_in_nominative(word) is not None:
             continue
         j, joined = i - 1, _SIGN.search(sentence.gaps[i]) is not None
         while not joined and j >= 0 and not _CLAUSE.search(sentence.gaps[j + 1]):
-            if words[j] in _TOLD or words[j][-1] in "是为成":
+            if words[j] in _TOLD or words[j][-1] in "是为成" or (is_spelt and words[j] in _PUT):
                 joined = True
             elif words[j] not in _SKIP:
                 break
@@ -139,9 +158,9 @@ def invented(norm: str) -> Iterator[Span]:
             return
 
 
-_LONG_WORD = re.compile(r"[^\W\d_][^\W\d_-]{8}")
+_LONG_WORD = re.compile(r"[^\W\d_][^\W\d_-]{8}|[^\W\d_]-[^\W\d_]{2,}-[^\W\d_]|[\"«]")
 _ACCOUNT = re.compile(  # what one logs in to, where no password is named
-    r"(?<![^\W_])(?:wi-?fi|wlan|modem\w{0,3}|router\w?|hotspot|netflix\w*|hulu|spotify|disney|hbo|prime|steam|icloud|ipad|laptop\w{0,3}|вай-?фа\w+|роутер\w?|модем\w?|нетфликс\w?|ноут\w?|стим\w|кинопоиск\w?|спотифа\w+)(?![^\W_])|路由器|无线"
+    r"(?<![^\W_])(?:wi-?fi|wlan|modem\w{0,3}|router\w?|hotspot|netflix\w*|hulu|spotify|disney|hbo|prime|steam|icloud|ipad|laptop\w{0,3}|вай-?фа\w+|роутер\w?|модем\w?|нетфликс\w?|ноут\w?|стим\w|кинопоиск\w?|спотифа\w+|vault|винд[ае])(?![^\W_])|路由器|无线"
 )
 
 
@@ -152,11 +171,11 @@ def _of_several(sentence: _Sentence) -> Iterator[Span]:
         if not sentence.is_key[key] or not _is_strong(sentence, key, sign=True):
             continue
         first = key + 1
-        while first < len(words) and not _SIGN.search(sentence.gaps[first]) and first - key < 7:
+        while first < len(words) and not sentence.has_sign(first) and first - key < 7:
             if _CLAUSE.search(sentence.gaps[first]):
                 break
             first += 1
-        if first >= len(words) or not _SIGN.search(sentence.gaps[first]) or _CLAUSE.search(sentence.gaps[first]):
+        if first >= len(words) or not sentence.has_sign(first) or _CLAUSE.search(sentence.gaps[first]):
             continue
         is_quoted = '"' in sentence.gaps[first] or "«" in sentence.gaps[first]
         last = first
@@ -173,6 +192,65 @@ def _of_several(sentence: _Sentence) -> Iterator[Span]:
             is_value = is_few or (not rest.strip(" .!") and _is_phrase(sentence, first, last))
         if is_value:
             yield sentence.spans[first][0], sentence.spans[last][1]
+
+
+_SPACES = re.compile(
+    r",? *(?:có dấu cách|with (?:the )?spaces|con (?:gli )?spazi|con espacios|avec (?:les )?espaces|mit leerzeichen|с пробелами|з пробілами|ze spacjami|boşluklu|com espaços?)(?![^\W_])"
+)
+
+
+def _with_spaces(sentence: _Sentence) -> Iterator[Span]:
+    """Yield the several words before `with spaces`, back to what joins them with the thing."""
+    cue = _SPACES.search(sentence.norm.lower())
+    if not cue or not any(sentence.is_key):
+        return
+    last = sum(end <= cue.start() for _, end in sentence.spans) - 1
+    first = last
+    while first > 0 and not sentence.is_key[first - 1] and not _CLAUSE.search(sentence.gaps[first]):
+        if sentence.has_sign(first) or sentence.words[first - 1] in _TOLD or _is_into(sentence, first - 1):
+            break
+        first -= 1
+    if 1 <= last - first <= 6 and any(sentence.is_key[:first]):
+        yield sentence.spans[first][0], sentence.spans[last][1]
+
+
+def _answers_in_line(sentence: _Sentence) -> Iterator[Span]:
+    """Yield the line of two to four words that answers a line which asks, where none of them talks."""
+    words, gaps = sentence.words, sentence.gaps
+    for first in range(1, len(words)):
+        if "\n" not in gaps[first]:
+            continue
+        last = first
+        while last + 1 < len(words) and "\n" not in gaps[last + 1]:
+            last += 1
+        line = words[first : last + 1]
+        start = max((i for i in range(first) if i == 0 or "\n" in gaps[i]), default=0)
+        keys = [i for i in range(start, first) if sentence.is_key[i]]
+        if (
+            not keys
+            or not 2 <= len(line) <= 4
+            or not _wants(sentence, keys[-1])
+            or any(gaps[first + 1 : last + 1][k].strip() for k in range(last - first))
+        ):
+            continue
+        if any(w in _STOP_WORDS or w in _SKIP or w in _WANTS or w in _PUT or is_talk(w, 1, language="") for w in line):
+            continue
+        if any(_may_be(sentence, i) for i in range(first, last + 1)):
+            yield sentence.spans[first][0], sentence.spans[last][1]
+
+
+_LINKED = re.compile(r"[^\W\d_]{2,}(?:-[^\W\d_]{2,}){2,}")
+
+
+def _joined(sentence: _Sentence, shape: re.Pattern[str]) -> Iterator[Span]:
+    """Yield words of three parts and more: `correct-donkey-battery`, unless they are joined by words of talk alone."""
+    for i, word in enumerate(sentence.words):
+        if not shape.fullmatch(word) or _PATH.search(sentence.gaps[i]) or _PATH_ON.match(sentence.gaps[i + 1]):
+            continue
+        parts = word.split("-")
+        n_common = sum(part in _STOP_WORDS or part in _OF or part in _THE or is_talk(part, 1) for part in parts)
+        if n_common * 2 < len(parts):
+            yield sentence.spans[i]
 
 
 def _is_phrase(sentence: _Sentence, first: int, last: int) -> bool:
@@ -286,7 +364,7 @@ def _has_place(sentence: _Sentence, i: int) -> bool:
     j, joined, is_sign, skipped = i - 1, False, False, set()
     gap = gaps[i]
     while True:
-        if _SIGN.search(gap) and j >= 0:
+        if j >= 0 and sentence.has_sign(j + 1):
             is_sign = True
             break
         if j < 0 or _CLAUSE.search(gap):
@@ -402,13 +480,15 @@ def _stands_as_key(sentence: _Sentence, i: int) -> bool:
 def _is_key_later(sentence: _Sentence, i: int) -> bool:
     """`raincloud is the password`, nothing but what may stand between before it."""
     words, k = sentence.words, i + 1
-    if k >= len(words) or words[k] not in _TOLD:
+    while k < min(i + 6, len(words)) and words[k] in _THATS:
+        k += 1
+    if k >= len(words) or (k == i + 1 and words[k] not in _TOLD):
         return False
+    k -= words[k] not in _TOLD
     start = sentence.clause_start(i)
     if any(word not in _SKIP for word in words[start:i]):
         return False
-    key = k + 1
-    return _reaches_key(sentence, key)
+    return _reaches_key(sentence, k + 1)
 
 
 def _reaches_key(sentence: _Sentence, k: int) -> bool:
