@@ -62,7 +62,7 @@ _DOCUMENTS: tuple[tuple[Entity, str], ...] = (
     (
         Entity.DRIVER_LICENSE,
         r"(?:водительск\w+|вод\.?|в/у|ву)(?: удостоверен\w+| права?\w*)?|права(?: номер)?|driver'?s? ?licen[cs]e|driving licen[cs]e|licen[cs]e (?:no|number|num|#)|dl(?: no| number|#)?|permis(?: de conduire)?|carnet de conducir|licencia(?: de conducir)?|"
-        r"führerschein\w*|fuehrerschein\w*|carta de condução|cnh|habilitação|patente(?: di guida)?|prawo jazdy|prawa jazdy|ehliyet\w*|bằng lái|gplx|giấy phép lái|驾驶证号?|驾照号?|посвідчення водія|водійськ\w+|номер прав|fahrerlaubnis|lappen|fs[- ]?n(?:umme)?r|sürücü belgesi(?: no)?|licen[cs]e(?= [A-Z]?\d{4})",
+        r"führerschein\w*|fuehrerschein\w*|carta de condução|cnh|habilitação|patente(?: di guida)?|prawo jazdy|prawa jazdy|ehliyet\w*|bằng lái|gplx|giấy phép lái|驾驶证号?|驾照号?|посвідчення водія|водійськ\w+|номер прав|fahrerlaubnis|lappen|fs[- ]?n(?:umme)?r|sürücü belgesi(?: no)?|licen[cs]e(?= (?:is )?[A-Z]?\d{3})",
     ),
     (
         Entity.HEALTH_ID,

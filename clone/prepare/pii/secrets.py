@@ -393,11 +393,11 @@ class ChatPasswordRecognizer(ChatRecognizer):
 
 
 _ANNOUNCES_USER = re.compile(
-    r"(?:(?<![^\W_])(?:login|log-?in|user(?:name)?|usuario|usuário|utente|identifiant|benutzer(?:name)?|nutzer(?:name)?|użytkownik|kullanıcı adı|kullanıcı|tài khoản|tk|acc|account|логин|логін|юзер|акк)|账号|用户名)\W{1,3}(?:is |ist |es |è |é |est |là |to |это |是 ?)?$",
+    r"(?:(?<![^\W_])(?:login|log-?in|user(?:name)?|usuario|usuário|utente|identifiant|benutzer(?:name)?|nutzer(?:name)?|użytkownik|kullanıcı adı|kullanıcı|tài khoản|tk|acc|account|логин|логін|юзер|акк|ssid|network(?: is| name)?|netz hei(?:ß|ss)t|heißt|called|red|rete|réseau|rede|ağ adı|wi-?fi adı|wi-?fi name|називається|называется|сеть|мережа)|账号|用户名|wi-?fi ?叫|叫)\W{0,3}(?:is |ist |es |è |é |est |là |to |это |是 ?)?$",
     re.IGNORECASE,
 )
 _NAMED_USER = re.compile(  # "user pi, pw ...", "tài khoản hieu.tran mật khẩu ..."
-    r"(?:(?<![^\W_])(?:login|log-?in|user(?:name)?|usuario|usuário|utente|identifiant|benutzer(?:name)?|nutzer(?:name)?|użytkownik|kullanıcı(?: adı)?|(?:tên )?tài khoản|tên đăng nhập|tk|acc|логин|логін|юзер|акк|вход|вхід)|账号|用户名)[\s:=]{1,3}(?:is |ist |es |è |é |est |là |to |это |是 ?)?"
+    r"(?:(?<![^\W_])(?:login|log-?in|user(?:name)?|usuario|usuário|utente|identifiant|benutzer(?:name)?|nutzer(?:name)?|użytkownik|kullanıcı(?: adı)?|(?:tên )?tài khoản|tên đăng nhập|tk|acc|логин|логін|юзер|акк|вход|вхід|(?:entra|entre|accedi|log ?in|sign in|zaloguj się) (?:com|con|as|with|avec|mit|jako))|账号|用户名)[\s:=]{1,3}(?:is |ist |es |è |é |est |là |to |это |是 ?)?"
     r"(?P<user>(?!\w+@)[A-Za-z][\w.\-]{1,31})[\s,;/|]{1,3}(?:(?:and|und|y|e|et|i|ve|и|та|và|with|con|the|la|de|of) ){0,2}(?:pass|pw|pwd|psw|mk|mdp|kenn|mật|contra|clave|senha|has[łl]|[şs]ifre|п[ао]рол|пасс?|密码)",
     re.IGNORECASE,
 )
@@ -642,12 +642,12 @@ _LOCK = re.compile(  # what takes a code, with nothing but the code after it
     re.IGNORECASE,
 )
 _OPENS = re.compile(  # what takes a code, what it is of, and the code: "boîte à clés 2609 à droite du volet"
-    r"(?<![^\W_])(?:(?:schl[üu]ssel(?:box|tresor|kasten)|briefkasten|tresor|fahrradschloss|zahlenschloss|hoftor|garagentor|haust[üu]r|kellert[üu]r|alarmanlage|koffer|spind|schlie(?:ß|ss)fach"
+    r"(?<![^\W_])(?:(?:schl[üu]ssel(?:box|tresor|kasten)|paket(?:box|fach)|tiefgarage|briefkasten|tresor|fahrradschloss|zahlenschloss|hoftor|garagentor|haust[üu]r|kellert[üu]r|alarmanlage|koffer|spind|schlie(?:ß|ss)fach"
     r"|bo[iî]te à cl[eé][fs]?s?|cadenas|coffre|portail|portillon|interphone|digicode|valise|casier|puerta|portal|garaje|caja fuerte|candado|alarma|maleta|taquilla|caja de llaves|trastero"
     r"|port[aã]o|cofre|cadeado|fechadura|arm[aá]rio|mala|cassaforte|cancello|portone|lucchetto|valigia|armadietto|cassetta|citofono|k[łl][óo]dka|brama|furtka|sejf|walizka|domofon|skrytka|szafka"
     r"|kilidi?|kasa|valiz|bavul|garaj|dolap|kho[áa]|khóa|két|cổng|vali|замок|сейф|чемодан|домофон|калитка|ворота|шлагбаум|сигнализация|кладовка|ячейка|шкафчик|ключница|валіза|хвіртка|сигналізація|комірка|комора"
     r"|cajero|multibanco|bancomat|bankomat|geldautomat|банкомат|lockbox|key ?box|padlock|suitcase|keypad)(?![^\W_])|行李箱|门锁|保险柜|储物柜|车库)"
-    r"(?:[ ,](?:du|de|del|della|des|do|da|la|el|il|le|vom|am|an|der|im|of|the|on|for|is|ist|от|на|у|в|od|w|z|số|mã|è|é|es|est|to|là|это|це|c'est|code|код)){0,3}"
+    r"(?:[ ,](?:du|de|del|della|des|do|da|la|el|il|le|vom|am|an|der|im|of|the|on|for|is|ist|от|на|у|в|od|w|z|số|mã|è|é|es|est|to|là|это|це|c'est|code|код|geht|mit|hat|öffnet|opens|with|am|hintereingang|открывается)){0,5}"
     r"(?: (?!kost|cuest|coût|cout|cost|koszt|стои|prei|price|um |at |seit|since|desde|dal |от |ab )[^\W\d_]{3,}){0,2}[ :=,-]{1,3}"
     r"(?!(?:19|20)\d\d(?!\d)|\d{1,3}000(?!\d))(?P<code>[*#]?\d{3,8}[*#]|\d{4,6}|\d(?:-\d){2,5}|\d\d(?:-\d\d){2}|\d{3}(?=\W*$))(?![\w:/-]|[.,]\d| ?[€$£%])"
 )

@@ -134,7 +134,8 @@ def invented(norm: str) -> Iterator[Span]:
     is_german = bool(re.search(r"[äöüß]|(?<!\w)(?:ist|das|und|nicht|ich)(?!\w)", low))
     for i, word in enumerate(words):
         is_long = len(word) >= 10 or word.count("-") > 1
-        if not (is_long or (is_spelt and len(word) > 5)) or not _may_be(sentence, i):
+        is_put = i > 0 and words[i - 1] in _PUT and not _CLAUSE.search(sentence.gaps[i])
+        if not (is_long or ((is_spelt or is_put) and len(word) > 5)) or not _may_be(sentence, i):
             continue
         written = norm[slice(*sentence.spans[i])]
         is_quoted = sentence.gaps[i].endswith(('"', "«")) and sentence.gaps[i + 1].startswith(('"', "»"))
@@ -147,13 +148,14 @@ def invented(norm: str) -> Iterator[Span]:
             continue
         j, joined = i - 1, _SIGN.search(sentence.gaps[i]) is not None
         while not joined and j >= 0 and not _CLAUSE.search(sentence.gaps[j + 1]):
-            if words[j] in _TOLD or words[j][-1] in "是为成" or (is_spelt and words[j] in _PUT):
+            if words[j] in _TOLD or words[j][-1] in "是为成" or words[j] in _PUT:
                 joined = True
             elif words[j] not in _SKIP:
                 break
             j -= 1
         is_alone = is_long and j >= 0 and _CLAUSE.search(sentence.gaps[j + 1]) is not None and not is_german
-        if (joined or is_alone) and _ends_so(sentence, i) and "?" not in sentence.gaps[i + 1]:
+        is_place = (joined and _closes(sentence, i)) or (is_alone and _ends_so(sentence, i))
+        if is_place and "?" not in sentence.gaps[i + 1]:
             yield sentence.spans[i]
             return
 
