@@ -854,6 +854,18 @@ def is_plain_word(word: str) -> bool:
     return not any(tag in parse.tag for parse in analyser.parse(word.lower()) for tag in ("Name", "Surn", "Patr"))
 
 
+@lru_cache(maxsize=4096)
+def is_noun_in_nominative(word: str) -> bool | None:
+    """Return whether a Russian word can be a noun as subject or object; None where the dictionary lacks it."""
+    analyser = _morphology()
+    if not analyser.word_is_known(word):
+        return None
+    parses = [parse for parse in analyser.parse(word) if parse.score >= 0.15]
+    return parses[0].tag.POS == "NOUN" and any(
+        parse.tag.POS == "NOUN" and {"nomn"} & set(parse.tag.grammemes) for parse in parses
+    )
+
+
 @lru_cache(maxsize=65536)
 def describe(word: str) -> NameForm | None:
     """Return what the first-name lists know of a written word."""
