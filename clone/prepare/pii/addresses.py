@@ -107,6 +107,9 @@ _TURKISH = re.compile(
     rf"(?<![\w])(?:(?:{_NAME}|\d{{1,4}}\.?) ){{1,3}}(?:mah(?:allesi|\.)?|mh\.?|sok(?:a[kğ]ı?|\.)?|sk\.?|cad(?:desi|\.)?|cd\.?|bulvar[ıi]|blv\.?|apt\.?|sitesi)(?![\w])(?:[ ,]+(?:(?:{_NAME}|\d{{1,4}}\.?) ){{0,2}}(?:mah(?:allesi|\.)?|mh\.?|sok(?:a[kğ]ı?|\.)?|sk\.?|cad(?:desi|\.)?|cd\.?|bulvar[ıi]|apt\.?|sitesi)(?![\w]))*(?:[ ,]*(?:no|kat|daire|d|k|apt|blok|numara)?[.: ]*\d{{1,4}}(?:/\d{{1,4}})?[a-zA-Z]?(?!\w))+(?:[ ,]+(?:\d{{5}} )?[A-ZÇĞİÖŞÜ][\wçğıöşü]+(?:[ /]+[A-ZÇĞİÖŞÜ][\wçğıöşü]+)?)?",
     re.IGNORECASE,
 )
+_TURKISH_WORD = re.compile(
+    r"(?<!\w)(?:mah|mh|sok|sk|cad|cd|bulvar|blv|apt|sitesi)", re.IGNORECASE
+)  # one stands in each
 _VI_UNIT = r"(?:quận|q\.?|phường|p\.?|huyện|xã|thị trấn|tp\.?|thành phố|tỉnh|khu phố|kp|tổ|ấp|thôn|chung cư|tòa|toà|tầng|lầu|khu|kđt|kdt|block|căn hộ|căn|phòng)"
 _VIETNAMESE = re.compile(
     rf"(?<![\w.,:/])(?:(?:chung cư|tòa nhà|toà nhà|căn hộ|cc)\s+[^,\d\n]{{2,25}},\s*(?:(?:tầng|lầu|phòng|căn|block)\s*\w+,\s*)*)?(?:(?:số(?: nhà)?|sn|nhà)\s*)?\d{{1,4}}[A-Za-z]?(?:/\d{{1,4}}[A-Za-z]?){{0,4}}\s*,?\s*(?:(?:(?:ngõ|ngách|hẻm|kiệt)\s*\d+[/\d]*[, ]*)*(?:đường|đ\.|phố|p\.|ngõ|hẻm|ấp|thôn|tổ)\s+(?:[\wÀ-ỹ]+ ?){{1,4}}|(?:ngõ|ngách|hẻm)\s*\d+[/\d]*[, ]*(?:[A-ZĐÀ-Ỹ][a-zà-ỹđ]*[ ,]*){{1,4}}|(?:[A-ZĐÁÀẢÃẠÂĂÊÔƠƯÍÌÝÚÙỦ][a-zà-ỹđ]*\s?){{2,4}})(?:,?\s*(?i:{_VI_UNIT})\s*(?:\d{{1,2}}|[A-ZĐÀ-Ỹ.][\wÀ-ỹ.]*(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){{0,3}})|,\s*[A-ZĐÀ-Ỹ][\wÀ-ỹ.]*(?: [A-ZĐÀ-Ỹ][\wÀ-ỹ]*){{0,3}})*",
@@ -146,6 +149,9 @@ class ChatAddressRecognizer(ChatRecognizer):
     wake = Wake.ADDRESS | Wake.CJK
     entities = (Entity.ADDRESS,)
 
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (_PO_BOX, _ROMANCE, _COLOMBIAN, _TURKISH_WORD, _LIVE)
+
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
         if not view.n_digits and not view.wake & Wake.CJK:
@@ -177,11 +183,13 @@ class ChatAddressRecognizer(ChatRecognizer):
             return
         yield from self._plain(norm, _EN, "address.en")
         yield from self._plain(norm, _EN_LOWER, "address.en")
-        yield from self._plain(norm, _PO_BOX, "address.box")
-        for hit in self._plain(norm, _ROMANCE, "address.romance"):
+        if view.may_hold(_PO_BOX):
+            yield from self._plain(norm, _PO_BOX, "address.box")
+        for hit in self._plain(norm, _ROMANCE, "address.romance") if view.may_hold(_ROMANCE) else ():
             if not _ENGLISH_TOO.match(norm, hit.start) or _PROPER.match(norm, hit.start):
                 yield hit
-        yield from self._plain(norm, _COLOMBIAN, "address.co")
+        if view.may_hold(_COLOMBIAN):
+            yield from self._plain(norm, _COLOMBIAN, "address.co")
         yield from self._plain(norm, _FRENCH, "address.fr")
         yield from self._plain(norm, _GERMAN, "address.de")
         yield from self._plain(norm, _GERMAN_LOWER, "address.de")
@@ -189,8 +197,9 @@ class ChatAddressRecognizer(ChatRecognizer):
             yield from self._plain(norm, _VIETNAMESE, "address.vi")
             yield from self._plain(norm, _VI_ALLEY, "address.vi")
             yield from self._plain(norm, _VI_BLOCK, "address.vi")
-        yield from self._plain(norm, _TURKISH, "address.tr")
-        for match in _LIVE.finditer(norm):
+        if view.may_hold(_TURKISH_WORD):
+            yield from self._plain(norm, _TURKISH, "address.tr")
+        for match in view.finditer(_LIVE):
             yield Hit(match.start("a"), match.end("a"), Entity.ADDRESS, 0.6, "address.live")
         if view.lang == "pl" or not norm.isascii():
             yield from self._plain(norm, _PL_SHAPE, "address.pl")

@@ -25,6 +25,7 @@ _SHORT_PHONE = re.compile(
     r"(?:тел(?:ефон\w*)?|номер|домашн\w+|городск\w+|звони|набери|phone|call|tel)[^\d\n]{1,16}(\d{1,2}-\d\d-\d\d)(?![\d\-])",
     re.IGNORECASE,
 )
+_DASHED = re.compile(r"\d-\d\d-\d\d")
 _PHONE_BEFORE = re.compile(
     r"(?:тел|phone|номер|cell|call|mobile|telefon|handy|tel|móvil|звони|набери)\w*[ :.\-]{1,3}$", re.IGNORECASE
 )
@@ -100,7 +101,7 @@ class ChatPhoneRecognizer(ChatRecognizer):
             rule = self._rule(norm, norm[start:end], start, end)
             if rule:
                 yield Hit(start, end, Entity.PHONE_NUMBER, 0.8 if rule != "phone.context" else 0.65, rule)
-        for match in _SHORT_PHONE.finditer(norm) if "-" in norm else ():
+        for match in _SHORT_PHONE.finditer(norm) if _DASHED.search(norm) else ():
             yield Hit(match.start(1), match.end(1), Entity.PHONE_NUMBER, 0.6, "phone.short")
 
     def _rule(self, norm: str, raw: str, start: int, end: int) -> str:
@@ -330,6 +331,9 @@ class ChatUsernameRecognizer(ChatRecognizer):
 
     entities = (Entity.USERNAME,)
 
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (_USER_WORD, _QQ, _PLATFORM, _CALLED_ON, _USER_UNDER)
+
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
         is_announced = bool(view.wake & Wake.USER)
@@ -351,7 +355,7 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 end = match.end(1) - (len(match[1]) - len(match[1].rstrip(".-")))
                 yield Hit(match.start(1), end, Entity.USERNAME, 0.85, "username.profile")
         if is_announced or view.wake & (Wake.PASSWORD | Wake.CJK):
-            for match in _USER_WORD.finditer(norm):
+            for match in view.finditer(_USER_WORD):
                 value = match["value"]
                 if value.lower() in _USER_STOP or norm.startswith(("@", "://", "/"), match.end()) or len(value) < 3:
                     continue
@@ -375,11 +379,11 @@ class ChatUsernameRecognizer(ChatRecognizer):
                 low = match["value"].lower()
                 if low not in _USER_STOP and low not in _PLAIN_AFTER and not is_talk(low, shortest=4):
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.6, "username.alone")
-            for match in _QQ.finditer(norm):
+            for match in view.finditer(_QQ):
                 yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.7, "username.number")
-            platform = _PLATFORM.search(norm)
+            platform = view.search(_PLATFORM)
             if platform:
-                for match in _CALLED_ON.finditer(norm):
+                for match in view.finditer(_CALLED_ON):
                     if not is_talk(match[match.lastgroup or 0], shortest=4):
                         yield Hit(*match.span(match.lastgroup or 0), Entity.USERNAME, 0.6, "username.called")
                 for match in _ODD_NAME.finditer(norm):
@@ -399,7 +403,7 @@ class ChatUsernameRecognizer(ChatRecognizer):
                         yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.6, "username.named")
             for match in _REDDIT.finditer(norm) if "u/" in norm else ():
                 yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.8, "username.reddit")
-            for match in _USER_UNDER.finditer(norm):
+            for match in view.finditer(_USER_UNDER):
                 value = match["value"]
                 if value.lower() not in _USER_STOP and (is_announced or re.search(r"_|\d\d|^.{6,}\d", value)):
                     yield Hit(match.start("value"), match.end("value"), Entity.USERNAME, 0.6, "username.under")
@@ -445,7 +449,10 @@ class ChatNetworkRecognizer(ChatRecognizer):
             if ip in _PUBLIC_IPS or ip.startswith(("127.", "0.", "255.")) or _VERSION.search(norm[: match.start()]):
                 continue
             yield Hit(match.start(), match.end(), Entity.IP_ADDRESS, 0.8, "ip.v4")
-        for pattern, rule in ((_IPV6, "ip.v6"), (_MAC, "ip.mac")):
-            for match in pattern.finditer(norm) if norm.count(":") >= 2 or norm.count("-") >= 5 else ():
+        n_colons = norm.count(":")
+        may_be_v6 = n_colons >= 3 or "::" in norm
+        may_be_mac = n_colons + norm.count("-") >= 5
+        for pattern, rule, may_be in ((_IPV6, "ip.v6", may_be_v6), (_MAC, "ip.mac", may_be_mac)):
+            for match in pattern.finditer(norm) if may_be else ():
                 if len(match[0]) > 7 and re.search(r"\d", match[0]):
                     yield Hit(match.start(), match.end(), Entity.IP_ADDRESS, 0.75, rule)

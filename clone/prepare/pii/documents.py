@@ -18,6 +18,7 @@ _N, _E = r"(?<![\w+])(?<!\d[.\-/])", r"(?![\w])(?![.\-/]\d)"
 _SHAPES: tuple[tuple[str, Entity, str], ...] = (
     ("ru_snils", Entity.NATIONAL_ID, r"\d{3}[- ]\d{3}[- ]\d{3}[- ]\d{2}"),
     ("us_ssn", Entity.NATIONAL_ID, r"(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}"),
+    ("gb_licence", Entity.DRIVER_LICENSE, r"[A-Z]{2,5}9{0,3}\d[0156]\d[0-3]\d\d[A-Z9]{2}\d[A-Z]{2}"),
     ("gb_nino", Entity.NATIONAL_ID, r"(?:[ABCEGHJ-PRSTW-Z][A-CEGHJ-NPRSTW-Z]) ?\d{2} ?\d{2} ?\d{2} ?[A-D]"),
     ("es_dni", Entity.NATIONAL_ID, r"(?:[XYZxyz][- ]?\d{7}|\d{2}\.?\d{3}\.?\d{3})[- ]?[A-HJ-NP-TV-Za-hj-np-tv-z]"),
     (
@@ -48,7 +49,10 @@ _SHAPES: tuple[tuple[str, Entity, str], ...] = (
     ("vn_bhyt", Entity.HEALTH_ID, r"[A-Z]{2} ?\d ?\d{2} ?\d{10}"),
 )
 # What must not stand before any of them is asked once a place, not once a shape: most places are inside a word.
-_SHAPE = re.compile(f"{_N}(?:{'|'.join(f'(?P<{name}>(?:{pattern}){_E})' for name, _, pattern in _SHAPES)})")
+# So is that five digits follow, close to each other and to it.
+_SHAPE = re.compile(
+    rf"{_N}(?=\D{{0,10}}\d(?:\D{{0,3}}\d){{4}})(?:{'|'.join(f'(?P<{name}>(?:{pattern}){_E})' for name, _, pattern in _SHAPES)})"
+)
 _SHAPE_ENTITY = {name: entity for name, entity, _ in _SHAPES}
 _CHECKED_11 = re.compile(rf"{_N}\d{{11}}{_E}")
 _CHECKED_12 = re.compile(rf"{_N}\d{{12}}{_E}")
@@ -56,16 +60,16 @@ _CHECKED_12 = re.compile(rf"{_N}\d{{12}}{_E}")
 _DOCUMENTS: tuple[tuple[Entity, str], ...] = (
     (
         Entity.PASSPORT,
-        r"загран\w*|закордонн\w*|паспорт\w*|серия(?: и номер)?|passport\w*|pasaport[eu]?\w*|passeport\w*|reisepass\w*|passnummer|passaporto?\w*|passaporte|paszport\w*|hộ chiếu|ho chieu|护照号?码?(?:是)?|свидетельств\w+|pass-?(?:nr|no)\b\.?|travel document|ідент?-?картк\w+|(?:id|ід|айді)[- ]картк\w+",
+        r"загран\w*|закордонн\w*|паспорт\w*|серия(?: и номер)?|passport\w*|pasaport[eu]?\w*|passeport\w*|reisepass\w*|passnummer|passaporto?\w*|passaporte|paszport\w*|hộ chiếu|ho chieu|护照号?码?(?:是)?|свидетельств\w+|pass-?(?:nr|no)\b\.?|travel document|通行证号?|回乡证号?|ідент?-?картк\w+|(?:id|ід|айді)[- ]картк\w+",
     ),
     (
         Entity.DRIVER_LICENSE,
         r"(?:водительск\w+|вод\.?|в/у|ву)(?: удостоверен\w+| права?\w*)?|права(?: номер)?|driver'?s? ?licen[cs]e|driving licen[cs]e|licen[cs]e (?:no|number|num|#)|dl(?: no| number|#)?|permis(?: de conduire)?|carnet de conducir|licencia(?: de conducir)?|"
-        r"führerschein\w*|fuehrerschein\w*|carta de condução|cnh|habilitação|patente(?: di guida)?|prawo jazdy|prawa jazdy|ehliyet\w*|bằng lái|gplx|giấy phép lái|驾驶证号?|驾照号?|посвідчення водія|водійськ\w+|номер прав|fahrerlaubnis|lappen|sürücü belgesi(?: no)?|licen[cs]e(?= [A-Z]?\d{4})",
+        r"führerschein\w*|fuehrerschein\w*|carta de condução|cnh|habilitação|patente(?: di guida)?|prawo jazdy|prawa jazdy|ehliyet\w*|bằng lái|gplx|giấy phép lái|驾驶证号?|驾照号?|посвідчення водія|водійськ\w+|номер прав|fahrerlaubnis|lappen|fs[- ]?n(?:umme)?r|sürücü belgesi(?: no)?|licen[cs]e(?= (?:is )?[A-Z]?\d{3})",
     ),
     (
         Entity.HEALTH_ID,
-        r"омс|енп|полис\w*|дмс|медполис\w*|medical id|kv[- ]?nummer|kk[- ]?nummer|versicherungsnummer|egk|sns|tessera|ts|bảo hiểm|nhs(?: number| no)?|medicare|medicaid|health (?:card|id|insurance)(?: number| no)?|insurance (?:id|number|no|member)|member id|mrn|tarjeta sanitaria|cip|nuss|número de la seguridad social|seguridad social|"
+        r"омс|енп|полис\w*|дмс|медполис\w*|medical id|kv[- ]?n(?:umme)?r|kk[- ]?nummer|versicherungsnummer|egk|sns|tessera|ts|bảo hiểm|nhs(?: number| no)?|medicare|medicaid|health (?:card|id|insurance)(?: number| no)?|insurance (?:id|number|no|member)|member id|mrn|tarjeta sanitaria|cip|nuss|número de la seguridad social|seguridad social|"
         r"carte vitale|sécurité sociale|securite sociale|num(?:éro)? (?:de )?sécu\w*|sécu|secu|versicherten(?:nummer|nr)?|krankenkasse\w*|krankenversicher\w*|kvnr|gesundheitskarte|sozialversicherungs\w*|rentenversicherung\w*|cns|cartão sus|sus|utente|nº de utente|tessera sanitaria|"
         r"sgk(?: no)?|bhyt|bảo hiểm y tế|bhxh|bảo hiểm xã hội|医保卡?号?|社保卡?号?",
     ),
@@ -77,12 +81,12 @@ _DOCUMENTS: tuple[tuple[Entity, str], ...] = (
     (
         Entity.NATIONAL_ID,
         r"снилс|ss#|soc sec|ssn|social(?: security)?(?: number| no)?|soc sec|nino?|ni number|national insurance(?: number| no)?|national id|id (?:card|number|no)|sin(?: number)?|nric|aadhaar|pan|dni|nie|nif|curp|carte d'identité|cni|pièce d'identité|nir|insee|personal-?ausweis\w*|ausweis\w*|pers?o?\.?-?(?:nr|nummer)|perso|id[- ]nummer|c[eé]dula|rut|ci(?= ?\d)|"
-        r"rg|identidade|bilhete de identidade|cart[aã]o de cidad[aã]o|niss|carta d'identit[aà]|c\.?i\.?e?|documento(?: d'identità| de identidad)?|pesel\w{0,3}|dow[oó]d(?:u|em)?(?: osobist\w+)?|(?:tc|t\.c\.)(?: ?kimlik)?(?: ?no| numara\w*)?|kimlik(?: no| numara\w*)?|tckn|cccd|cmnd|cmt|căn cước(?: công dân)?|(?:số |mã )?định danh|chứng minh(?: nhân dân| thư)?|dow\. ?os\.?|carta identit[aà]|tcm|"
+        r"rg|t[ií]tulo de eleitor|pis|pasep|ctps|titre de séjour|carte de séjour|residence permit|brp|green card|permesso di soggiorno|tessera elettorale|aufenthaltstitel|aufenthaltserlaubnis|schwerbehinderten\w+|karta pobytu|legitymacj\w|ikamet\w*|внж|рвп|居住证号?|identidade|bilhete de identidade|cart[aã]o de cidad[aã]o|niss|carta d'identit[aà]|c\.?i\.?e?|documento(?: d'identità| de identidad)?|pesel\w{0,3}|dow[oó]d(?:u|em)?(?: osobist\w+)?|(?:tc|t\.c\.)(?: ?kimlik)?(?: ?no| numara\w*)?|kimlik(?: no| numara\w*)?|tckn|cccd|cmnd|cmt|căn cước(?: công dân)?|(?:số |mã )?định danh|chứng minh(?: nhân dân| thư)?|dow\. ?os\.?|carta identit[aà]|tcm|"
         r"身份证号?码?|身份證|证件号?|ід-картк\w+|id-картк\w+|посвідк\w+|удостоверен\w+|военник|военн\w+ билет\w*|унзр|свид\w+ о рожден\w+",
     ),
 )
 _DOC_KEYWORD = re.compile(
-    r"(?<![^\W_])(?:"
+    r"(?<![^\W_\u3400-\u9fff])(?:"
     + "|".join(rf"(?P<d{i}>(?:{pattern})(?![^\W_]))" for i, (_, pattern) in enumerate(_DOCUMENTS))
     + ")",
     re.IGNORECASE,
@@ -95,6 +99,10 @@ _IS_MY = re.compile(  # between a number and the name of its document
     re.IGNORECASE,
 )
 _MIXED = re.compile(r"(?<![\w.\-/])(?=[A-Z]*\d)(?=[0-9]*[A-Z])[A-Z0-9]{9,12}(?![\w])")
+_SOMEONES = re.compile(  # "mine X41882073, hers 129840557"
+    r"(?<![^\W_])(?:hers|his|mine|yours|theirs|ihr\w?|ihre|seine?r?|meine?r?|её|ее|его|мой|моя|жены|мужа|сына|дочки|дочери|её|suy[oa]|el suyo|mí[oa]|su[oa]|mi[oa]|le sien|la sienne|le mien|dela|dele|meu|minha|jej|jego|mój|onun|benim|її|його|мій)\W{1,3}([A-Z]{0,3} ?\d{6,10}[A-Z]?)(?![\w.])",
+    re.IGNORECASE,
+)
 _DOC_STOP = re.compile(
     r"\d{1,2}[./]\d{1,2}[./](?:\d{4}|\d{2})|\d{1,2}:\d{2}|\+\d|\d{4} ?(?:руб|р\b|₽|год|г\b)", re.IGNORECASE
 )
@@ -105,6 +113,9 @@ class ChatDocumentRecognizer(ChatRecognizer):
 
     wake = Wake.DIGITS | Wake.DOCUMENT
     entities = (Entity.NATIONAL_ID, Entity.TAX_ID, Entity.HEALTH_ID, Entity.PASSPORT, Entity.DRIVER_LICENSE)
+
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (_DOC_KEYWORD,)
 
     def scan(self, view: View) -> Iterator[Hit]:
         if not view.n_digits:
@@ -156,6 +167,8 @@ class ChatDocumentRecognizer(ChatRecognizer):
                 if re.match(r"\s*(?:руб|₽|р\b|\$|€|zł|tl\b|usd|eur|元|đ\b)", norm[match.start() + len(raw) :]):
                     continue
                 yield Hit(match.start(), match.start() + len(raw), entity, 0.8, "document.keyword")
+                for other in _SOMEONES.finditer(norm, match.end()):
+                    yield Hit(other.start(1), other.end(1), entity, 0.7, "document.another")
                 if entity not in (Entity.PASSPORT, Entity.DRIVER_LICENSE):
                     break
                 if n_digits >= 8:
@@ -176,7 +189,8 @@ class ChatDocumentRecognizer(ChatRecognizer):
         is_woken = bool(view.wake & (Wake.DOCUMENT | Wake.CJK))
         before = norm[max(0, start - 30) : start].lower()
         if re.search(
-            r"order|заказ|track|трек|invoice|isbn|flight|рейс|pedido|commande|bestell|version|верси|zamówien", before
+            r"order|заказ|track|трек|快递|单号|运单|invoice|isbn|flight|рейс|pedido|commande|bestell|version|верси|zamówien",
+            before,
         ):
             return False
         if name in ("es_dni",):
@@ -206,6 +220,7 @@ _PLATE_SHAPES: tuple[tuple[str, str, bool], ...] = (
     ("ru_short", rf"[{_RU}]\d{{3}}[{_RU}]{{2}}", True),
     ("ru_taxi", rf"[{_RU}]{{2}} ?\d{{3}} ?\d{{2,3}}", False),
     ("ua", r"[АВЕІКМНОРСТХавеікмнорстхABEIKMHOPCTX]{2} ?-?\d{4} ?-?[АВЕІКМНОРСТХавеікмнорстхABEIKMHOPCTX]{2}", True),
+    ("de_moped", r"\d{3} ?[A-Z]{3}", False),
     ("by", r"\d{4} ?[ABEIKMHOPCTXАВЕІКМНОРСТХ]{2}-\d", True),
     ("fr", r"[A-HJ-NP-TV-Z]{2}-\d{3}-[A-HJ-NP-TV-Z]{2}", True),
     ("fr_it", r"[A-Za-z]{2} ?\d{3} ?[A-Za-z]{2}", False),
@@ -222,7 +237,7 @@ _PLATE_SHAPES: tuple[tuple[str, str, bool], ...] = (
     ("cn", r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼] ?[A-Za-z][ ·.]?[A-Za-z0-9]{5,6}", True),
 )
 _CARS = (
-    r"moto|scooter|furgon\w+|cami[oó]n\w*|мотик\w?|мотоцикл\w*|polo|passat|golf|škoda|skoda|octavia|opel|corsa|renault|clio|m[eé]gane|peugeot|citro[eë]n|fiat|panda|punto|nissan|mazda|hyundai|mercedes|corolla|camry|civic|dacia|duster|volvo|lexus|tesla|subaru|mitsubishi|suzuki|volkswagen|vw|chevrolet|jeep|prius"
+    r"moto|moped|mofa|roller|scooter|furgon\w+|cami[oó]n\w*|мотик\w?|мотоцикл\w*|polo|passat|golf|škoda|skoda|octavia|opel|corsa|renault|clio|m[eé]gane|peugeot|citro[eë]n|fiat|panda|punto|nissan|mazda|hyundai|mercedes|corolla|camry|civic|dacia|duster|volvo|lexus|tesla|subaru|mitsubishi|suzuki|volkswagen|vw|chevrolet|jeep|prius"
     r"|ниссан\w?|ніссан\w?|камри|королла|солярис|рено|опель|мазд\w|хонд\w|шкод\w|мерс\w?|бмв|ауди|ауді|форд\w?|пежо|хюндай|ланос|мицубиси|фольксваген"
 )
 # lower-case and compact shapes, only beside a word for a car
@@ -282,22 +297,25 @@ class ChatPlateRecognizer(ChatRecognizer):
         for name, pattern, is_plain in _PLATE_SHAPES
     )
 
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (_PLATE_WORD, _CLOSE_PLATE, _CAR_WORD)
+
     def scan(self, view: View) -> Iterator[Hit]:
         if view.n_digits < 2:
             return
         norm = view.norm
-        has_word = bool(view.wake & Wake.PLATE or view.wake & Wake.CJK) and _PLATE_WORD.search(norm)
+        has_word = bool(view.wake & Wake.PLATE or view.wake & Wake.CJK) and view.search(_PLATE_WORD)
         if not has_word and not _PLAIN_PLATE.search(norm):
             return
         if has_word:
-            close = _CLOSE_PLATE.search(norm)
+            close = view.search(_CLOSE_PLATE)
             if (
                 close
                 and sum(map(str.isdigit, close["value"])) >= 2
                 and re.search(r"\d[^\W\d_]|[^\W\d_][ \-]?\d", close["value"])
             ):
                 yield Hit(*close.span("value"), Entity.LICENSE_PLATE, 0.7, "plate.beside-word")
-            if len(view.words) <= 9 and _CAR_WORD.search(norm):
+            if len(view.words) <= 9 and view.search(_CAR_WORD):
                 for match in _CAR_PLATE.finditer(norm):
                     yield Hit(match.start(), match.end(), Entity.LICENSE_PLATE, 0.6, "plate.beside-car")
         is_strong = bool(has_word and _STRONG_PLATE_WORD.search(norm))
@@ -349,7 +367,7 @@ _BIRTH = re.compile(
     r"(?<![^\W_])(?:нар\.|роди(?:л[аись]*|лся|лась|вш\w+)|рожд[её]н\w*|рожденье|рождени[яе]|дата рожд(?:ения|\.)?|день варенья|р\. ?н\.|день рождени\w|дне рождени\w|днюх\w+|др|д\.р\.?|д/р|г\.?р\.?|г\. ?р\.|года рождения|народи\w+|дата народження|день народження|народжен\w+|дн|"
     r"born|b-?day|birth ?days?|birth ?date|date of birth|dob|d\.o\.b\.?|birth|"
     r"nac[ií]|naci[oó]|nacid[oa]|nacimiento|cumple\w*|cumpl[oí]|f\.?nac\.?|fecha de nacimiento|f\. ?nac\.?|née? le|née?|naissance|ddn|anniv\w*|anniversaire|geboren|geb\.?|geburts\w+|geb(?:urts)?-?(?:dat|tag)\w*|"
-    r"nasc[ie]\w*|nascimento|data nasc\.?|faço anos|dn|anivers[aá]rio|niver|data de nascimento|nato|nata|nascita|compleanno|compio|urodz\w+|ur\.|data ur\.?|rocznik|data urodzenia|urodziny|doğum(?: tarihi\w*| gün\w*)?|dogum\w*|doğdu\w*|doğumlu\w*|dt|d\.t\.|sinh(?: ngày| nhật| năm)?|sn|ngày sinh|生日|出生\w*|生于)(?![^\W_])|生日|出生|生于|年生",
+    r"nasc[ie]\w*|nasc\.?|nascimento|data nasc\.?|faço anos|dn|anivers[aá]rio|niver|data de nascimento|nato|nata|nascita|compleanno|compio|urodz\w+|ur\.|data ur\.?|rocznik|data urodzenia|urodziny|doğum(?: tarihi\w*| gün\w*)?|dogum\w*|doğdu\w*|doğumlu\w*|dt|d\.t\.|sinh(?: ngày| nhật| năm)?|sn|ngày sinh|生日|出生\w*|生于)(?![^\W_])|生日|出生|生于|年生",
 )
 _NAMED_DATE = re.compile(r"[А-ЯЁІЇ][а-яёії]+(?:вич|вна|чна)[ауеы]?,? ?(\d{1,2}[./]\d{1,2}[./](?:19|20)\d\d)(?!\d)")
 _NOT_BIRTH = re.compile(
@@ -363,6 +381,9 @@ class ChatBirthDateRecognizer(ChatRecognizer):
 
     wake = Wake.BIRTH | Wake.CJK | Wake.DIGITS
     entities = (Entity.DATE_OF_BIRTH,)
+
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (_BIRTH,)
 
     def scan(self, view: View) -> Iterator[Hit]:
         if not view.n_digits:

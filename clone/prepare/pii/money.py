@@ -20,7 +20,7 @@ _GROUPED = re.compile(
     r"\d{4}(?:[^\d]{1,3}\d{4}){2}[^\d]{1,3}\d{3,7}|\d{4}[^\d]{1,3}\d{6}[^\d]{1,3}\d{4,5}|\d{6}[^\d]{1,3}\d{6,10}|\d{8}[^\d]{1,3}\d{8}|(?:\d\d[^\d]{1,2}){7}\d\d|(?:\d[^\d]{1,3}){15}\d|\d{4}[^\d]{1,3}\d{4}[^\d]{1,3}\d{8}|\d{8}[^\d]{1,3}\d{4}[^\d]{1,3}\d{4}|\d{4}[^\d]{1,3}\d{4}[^\d]{1,3}\d{4}"
 )
 _CARD_WORD = re.compile(
-    r"карт|card|visa|виза|мастер|master|amex|maestro|мир\b|mir\b|сбер|тиньк|тинек|альф|втб|тбанк|т-банк|моно|приват|tarjeta|carte|karte|cart[aã]o|carta|kart|thẻ|卡|bank|банк|перевед|скинь|переведи|кидай|скидывай|закинь|cvv|cvc|цвв|свв|exp\b|debit|credit|кредит|дебет|revolut|monzo|n26|bizum|pix",
+    r"карт|card|visa|виза|мастер|master|amex|maestro|мир\b|mir\b|сбер|тиньк|тинек|альф|втб|тбанк|т-банк|моно|приват|tarjeta|carte|karte|cart[aã]o|carta|kart|thẻ|卡|[农工建招中交邮]行|转到|bank|банк|перевед|скинь|переведи|кидай|скидывай|закинь|cvv|cvc|цвв|свв|exp\b|debit|credit|кредит|дебет|revolut|monzo|n26|bizum|pix",
     re.IGNORECASE,
 )
 _ORDER_WORD = re.compile(
@@ -28,6 +28,11 @@ _ORDER_WORD = re.compile(
     re.IGNORECASE,
 )
 _EXPIRY = re.compile(r"(?<![\d/.])(0[1-9]|1[0-2])\s?[/\-.]\s?(2[0-9]|3[0-9]|20[2-3]\d)(?![\d/]|[.]\d)")
+_EXPIRY_BY_CARD = re.compile(
+    r"(?<![\d/.])(?:0?[1-9]|1[0-2])\s?[/\-.]\s?(?:2[0-9]|3[0-9]|20[2-3]\d)(?![\d/]|[.]\d)"
+    r"|(?<=expires )(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]* 20\d\d",
+    re.IGNORECASE,
+)
 _EXPIRY_WORD = re.compile(
     r"exp|срок|годн|действ|valid|caduc|venc|scad|ważn|gültig|ablauf|son kullanma|skt|hết hạn|有效期|термін|дійсн|вал\b|до\s|дата",
     re.IGNORECASE,
@@ -38,10 +43,12 @@ _EXPIRY_NAMED = re.compile(
 )
 _CVV_WORD = re.compile(r"(?<!\w)(?:cv[cv]2?|цвв|свв|cvn)(?!\w)", re.IGNORECASE)
 _TO_CVV = re.compile(  # what may stand between a card and its code
-    r"[\s,;/|()\-–.]*(?:(?:cv[cv]2?|сзади|ззаду|back|on the back|hinten|dietro|atrás|au dos|z tyłu|arkada|sau|code|код|цвв|свв|cvn|c[oó]d(?:igo)?|sec|и|and|y|et|e|и код)\.?[\s:=\-]*)*",
+    r"[\s,;/|()\-–.]*(?:(?:cv[cv]2?|cid|csc|сзади|ззаду|back|on the back|hinten|dietro|atrás|au dos|z tyłu|arkada|sau|code|код|цвв|свв|cvn|c[oó]d(?:igo)?|sec|и|and|y|et|e|и код)\.?[\s:=\-]*)*",
     re.IGNORECASE,
 )
 _SHORT_PIN = re.compile(r"(?<!\d)(\d{3})(?!\d)")
+_AMEX = re.compile(r"3[47]\d\d[ -]?\d{6}[ -]?\d{5}(?=\D+\d\d?/\d)")  # an expiry after it is none of its digits
+_AMEX_PIN = re.compile(r"(?<!\d)(\d{4})(?!\d)")
 
 _IBAN_LENGTHS = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BR": 29, "BY": 28, "CH": 21, "CR": 22, "CY": 28,
@@ -69,7 +76,7 @@ _ACC_DIGITS = re.compile(r"(?<!\d)(\d{8}|\d{10,20})(?!\d)")
 
 _B58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _WALLET = re.compile(
-    rf"""(?<![\w/=])(?:
+    rf"""(?<![\w/=])(?=[\w:-]{{25}})(?:
         (?P<eth>0x[0-9a-fA-F]{{38,64}})
       | (?P<segwit>(?:bc|tb|ltc)1[a-z0-9]{{25,87}})
       | (?P<tron>T[{_B58}]{{32,34}})
@@ -107,20 +114,23 @@ class ChatCardRecognizer(ChatRecognizer):
 
     def scan(self, view: View) -> Iterator[Hit]:
         norm = view.norm
-        last_end = -1
+        last_end, short = -1, _SHORT_PIN
         for match in _CARD.finditer(norm) if view.n_digits >= 12 else ():
             if self._is_card(norm, match):
-                last_end = match.end()
-                yield Hit(match.start(), match.end(), Entity.CREDIT_CARD, 0.9, "card.number")
+                amex = _AMEX.match(norm, match.start(), match.end())
+                last_end = amex.end() if amex else match.end()
+                short = _AMEX_PIN if match[0].startswith(("34", "37")) else _SHORT_PIN
+                yield Hit(match.start(), last_end, Entity.CREDIT_CARD, 0.9, "card.number")
         if last_end >= 0:
             at = last_end
-            expiry = _EXPIRY.search(norm, last_end, last_end + 60)
+            expiry = _EXPIRY_BY_CARD.search(norm, last_end, last_end + 60)
             if expiry:
                 yield Hit(expiry.start(), expiry.end(), Entity.CARD_EXPIRY, 0.85, "card.expiry")
                 at = expiry.end()
-            code = _SHORT_PIN.search(norm, at, at + 14)
-            if code and _TO_CVV.fullmatch(norm, at, code.start(1)):
-                yield Hit(code.start(1), code.end(1), Entity.PIN, 0.8, "card.cvv")
+            for start in {last_end, at}:
+                code = short.search(norm, start, start + 14)
+                if code and _TO_CVV.fullmatch(norm, start, code.start(1)):
+                    yield Hit(code.start(1), code.end(1), Entity.PIN, 0.8, "card.cvv")
         if view.wake & (Wake.BANK | Wake.CJK | Wake.CODE):
             if last_end < 0 and _CVV_WORD.search(norm):
                 expiry = _EXPIRY.search(norm)

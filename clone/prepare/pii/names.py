@@ -308,7 +308,6 @@ _FAMOUS_AFTER = frozenset(
 _FAMOUS = re.compile(
     r"(?:elon musk|donald trump|joe biden|barack obama|taylor swift|harry potter|steve jobs|bill gates|mark zuckerberg|jeff bezos|michael jackson|thomas edison|henry ford|theodore roosevelt|abraham lincol?n|jesus christ|christ jesus|martin luther(?: king)?|nelson mandela|dr\.? seuss|noah's ark|cristiano ronaldo|lionel messi|albert einstein|james bond|tom cruise|brad pitt|johnny depp|justin bieber|lady gaga|ed sheeran|kanye west|tom hardy|tom hanks|jack daniels?|johnnie walker|jim beam|ben & jerry|calvin klein|marc jacobs|hugo boss|louis vuitton|coco chanel|yves saint laurent|mercedes.benz|papa john|wendys|trader joe|uncle ben|don juan|santa claus|san francisco|san diego|santa (?:monica|barbara|cruz)|st\.? ?(?:john|peter|paul|patrick)|"
     r"alexander platz|alexanderplatz|илон маск|дяд\w ф[её]дор\w*|владимир путин|пушкин\w*|толст\w+|достоевск\w+|чехов\w*|ленин\w*|сталин\w*|гарри поттер\w*|иван грозн\w+|анна каренин\w+|евгени\w+ онегин\w*|мария кюри|лионел\w* месси|криштиан\w+|майкл\w* джексон\w*|стив\w* джобс\w*|наташ\w+ ростов\w*|василис\w+ премудр\w+|иван[- ]чай|иван[- ]царевич\w*)",
-    re.IGNORECASE,
 )
 _STREET_BEFORE = re.compile(
     r"(?:ул\.?|улиц\w+|проспект\w*|пр-т|пер\.|площад\w+|метро|станци\w+|бульвар\w*|переул\w+|наб\w*|м\.|calle|rue|avenida|via|rua|plaza|plac|ulica|ul\.|đường|phố|street|avenue|avenue|boulevard|piazza|praça|station|metro|santa|san|saint|são|sankt|st\.|hotel|café|bar)\s+$",
@@ -415,11 +414,11 @@ _AND = frozenset(
 )
 
 
-def _is_of_many(norm: str, start: int, end: int) -> bool:
+def _is_of_many(view: View, start: int, end: int) -> bool:
     """Return whether a name is part of one that everybody knows, or stands in a street's."""
-    if _STREET_BEFORE.search(norm[:start][-16:]):
+    if start and view.norm[start - 1].isspace() and _STREET_BEFORE.search(view.norm, max(0, start - 16), start):
         return True
-    return any(m.start() <= start < m.end() for m in _FAMOUS.finditer(norm, max(0, start - 20), end + 20))
+    return any(m.start() <= start < m.end() for m in _FAMOUS.finditer(view.low, max(0, start - 20), end + 20))
 
 
 class ChatNameRecognizer(ChatRecognizer):
@@ -481,7 +480,7 @@ class ChatNameRecognizer(ChatRecognizer):
                     rule = "name.contact"
             elif form is not None:
                 rule = self._rule(norm, start, end, key, form, is_capital, view, words, spans, i, is_careful)
-                if rule and _is_of_many(norm, start, end):
+                if rule and _is_of_many(view, start, end):
                     rule = ""
             if not rule and form is not None and is_capital and i == done + 2 and words[i - 1] in _AND:
                 rule = "name.and"
@@ -853,6 +852,18 @@ def is_plain_word(word: str) -> bool:
     if not word.isalpha() or not analyser.word_is_known(word.lower()):
         return False
     return not any(tag in parse.tag for parse in analyser.parse(word.lower()) for tag in ("Name", "Surn", "Patr"))
+
+
+@lru_cache(maxsize=4096)
+def is_noun_in_nominative(word: str) -> bool | None:
+    """Return whether a Russian word can be a noun as subject or object; None where the dictionary lacks it."""
+    analyser = _morphology()
+    if not analyser.word_is_known(word):
+        return None
+    parses = [parse for parse in analyser.parse(word) if parse.score >= 0.15]
+    return parses[0].tag.POS == "NOUN" and any(
+        parse.tag.POS == "NOUN" and {"nomn"} & set(parse.tag.grammemes) for parse in parses
+    )
 
 
 @lru_cache(maxsize=65536)

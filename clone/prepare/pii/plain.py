@@ -44,6 +44,9 @@ _STILL = re.compile(
     rf"[\"'«“`(]*{_VALUE}{_END}",
     re.IGNORECASE,
 )
+NETWORK = re.compile(  # one of these words stands in all that is said of a network below
+    r"(?<![^\W_])(?:wi-?fi|wlan|network|hotspot|netflix|hulu|spotify|disney|вай-?фа|нетфликс)", re.IGNORECASE
+)
 FOR_NETWORK = re.compile(
     r"(?<!\S)(?P<value>[^\W_][\w!#$%&*@-]{6,23})[\"'»”]?,? (?:(?:das ist|that'?s|it'?s|è|это|це|c['’]est|es|to|é) für|das ist|that'?s|это|c['’]est|for|für|fürs|per|para|pour|для|от|на|від|do|dla|cho|içi?n)\s(?:(?:the|das|el|il|le|la|o|our|guest|home) )*(?:wi-?fi|wlan|hotspot|вай-?фа\w+|netflix|hulu|spotify|disney|нетфликса?)(?![^\W_])",
     re.IGNORECASE,
@@ -105,21 +108,38 @@ _TALK_WORDS = read_words("password_talk.txt")
 _TALK_SHAPE = re.compile(
     r"(?:zapomn|dimentic|verg[ae][sß]|forg|oubli|olvid|esquec|unut|cambi|chang|expir|requir|zmien|änder|geänd|değiş|подход|підход|работ|прац|забы|забу|сброс|скин|смени|поменя|зміни|восстан|віднов|прийш|приш[лё]|parametr|authent|encrypt|hash)\w*"
     # English and German participles and adverbs
-    r"|[a-z]{3,}(?:ed|ing|able|ible|ably|ibly|ially|fully|less)|ge[a-zäöüß]{3,}(?:t|en)|[a-zäöüß]{4,}(?:lich|isch|iert|ierbar|bar)"
+    r"|[a-z]{3,}(?:ed|ing|able|ible|ably|ibly|ially|fully|less)|ge[a-zäöüß]{3,}(?:t|en)|[a-zäöüß]{4,}(?:lich|[^f]isch|iert|ierbar|bar)"
     # Romance participles of the commonest kinds, French and Spanish ends
     r"|\w{3,}(?:ée?s?|ando|iendo|mente)"
-    r"|\w{3,}(?:łem|łam|ł[aoy]?|liśmy|ąć|ujesz|ujemy|cie|ienie|one|any|ane)"
-    r"|\w{2,}(?:yor\w*|[dt][ıiuü]m|[dt]ınız|m[ıiuü]ş|acak|ecek|ır mısın|sana|sene|eyim|ayım|lım|lim)"
     # Russian and Ukrainian verbs and adjectives
     r"|[а-яёіїєґ]+(?:л[аои]?с[ья]|[аяиыеоуіё]л[аои]?|[аяиіеє]ть|ться|тися|[аяиуеі]ти|[ую]т|[ая]т|ешь|ишь|аешь|[ая]ет|ит|йте|ите|іть|йти|ай|яй|ый|ий|ая|яя|ое|ее|ые|ие|ого|его|ому|ему|ым|им|ых|их|ался|ен|ён|ана|ено|ены|аю|яю|ую|юю|жу|чу|шу|лю|ся)",
     re.IGNORECASE,
 )
+_TALK_SHAPES = {  # endings that are common words' in one language and anything in the others
+    "pl": re.compile(r"\w{3,}(?:łem|łam|ł[aoy]?|liśmy|ąć|ujesz|ujemy|cie|ienie|one|any|ane)", re.IGNORECASE),
+    "tr": re.compile(
+        r"\w{2,}(?:yor\w*|[dt][ıiuü]m|[dt]ınız|m[ıiuü]ş|acak|ecek|ır mısın|sana|sene|eyim|ayım|lım|lim)", re.IGNORECASE
+    ),
+}
 
 
-def is_talk(word: str, shortest: int = 5) -> bool:
-    """Return whether a word beside "password" speaks of one instead of being it; words under `shortest` letters do."""
+def is_talk(word: str, shortest: int = 5, *, language: str | None = None, shapes: bool = True) -> bool:
+    """Return whether a word beside "password" speaks of one instead of being it; words under `shortest` letters do.
+
+    `language` (ISO 639-1, "" for one without endings of its own) narrows down whose endings tell talk, `shapes` False
+    asks the list alone.
+    """
     low = word.lower()
-    return len(low) < shortest or low in _TALK_WORDS or _TALK_SHAPE.fullmatch(low) is not None
+    if len(low) < shortest or low in _TALK_WORDS or not shapes:
+        return len(low) < shortest or low in _TALK_WORDS
+    if _TALK_SHAPE.fullmatch(low):
+        return True
+    return any(shape.fullmatch(low) for of, shape in _TALK_SHAPES.items() if language is None or of == language)
+
+
+def is_of_thing(word: str) -> bool:
+    """Return whether a word names what passwords are of: a network, a device, a service."""
+    return _OF_THING.fullmatch(word) is not None
 
 
 def after(norm: str, keyword: re.Match[str], stop: int) -> Span | None:

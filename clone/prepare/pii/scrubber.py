@@ -26,6 +26,7 @@ from clone.prepare.pii.documents import ChatBirthDateRecognizer, ChatDocumentRec
 from clone.prepare.pii.money import ChatBankRecognizer, ChatCardRecognizer, ChatWalletRecognizer
 from clone.prepare.pii.names import ChatNameRecognizer, known_forms, lexicon, patronymics, surnames
 from clone.prepare.pii.ner import ChatNerRecognizer
+from clone.prepare.pii.openings import SAME_LETTERS
 from clone.prepare.pii.replace import Replacer
 from clone.prepare.pii.secrets import (
     ChatCodeRecognizer,
@@ -37,7 +38,7 @@ from clone.prepare.pii.secrets import (
     asks_for,
 )
 from clone.prepare.pii.types import ContactChoice, Entity, Finding, KnownPerson, Names, Ner, PiiSettings, Scrubbed
-from clone.prepare.pii.view import LANGUAGE, WORD, ChatNlpEngine, View, Wakes, lower
+from clone.prepare.pii.view import LANGUAGE, WORD, ChatNlpEngine, View, Wakes, find_words, lower
 from clone.prepare.pii.words import TRIGGERS, Wake
 
 _LITERAL_ENTITIES = frozenset(
@@ -94,10 +95,7 @@ def _is_telling(value: str, entity: Entity) -> bool:
 
 def _all_words(text: str) -> list[str]:
     """Return the words of `text`, of all letters that a pattern takes for the same without regard to case one."""
-    return WORD.findall(text.lower() if text.isascii() else lower(text).translate(_SAME_LETTERS))
-
-
-_SAME_LETTERS = str.maketrans("ёıİſ", "еiis")
+    return WORD.findall(text.lower() if text.isascii() else lower(text).translate(SAME_LETTERS))
 
 
 class LiteralIndex:
@@ -173,7 +171,7 @@ class Scrubber:
         known = forms if settings.names is Names.CONTACTS else (*lexicon(), *surnames(), *patronymics(), *forms)
         for name in known:
             triggers[name] = triggers.get(name, 0) | Wake.NAME
-        self._wakes = Wakes(triggers)
+        self._wakes = Wakes(triggers, [pattern for r in self.recognizers for pattern in r.openings()])
         if settings.ner is not Ner.NONE:
             self.recognizers.append(ChatNerRecognizer(settings.ner, settings.ner_model))
         self.registry = RecognizerRegistry(recognizers=list(self.recognizers), supported_languages=[LANGUAGE])
@@ -367,7 +365,7 @@ def guess_language(texts: Sequence[str]) -> str:
     counts: dict[str, float] = {}
     n = 0
     for text in texts[:: max(1, len(texts) // 400)]:
-        for word in WORD.findall(text.lower()):
+        for word in find_words(text.lower()):
             for language in _LANGUAGE_OF.get(word, ()):
                 counts[language] = counts.get(language, 0) + 1 / len(_LANGUAGE_OF[word])
                 n += 1

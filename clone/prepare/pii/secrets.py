@@ -12,6 +12,7 @@ from itertools import groupby, pairwise
 
 from clone.prepare.pii import plain
 from clone.prepare.pii.base import ChatRecognizer, Hit
+from clone.prepare.pii.told import invented, told
 from clone.prepare.pii.types import Entity, Finding
 from clone.prepare.pii.values import is_code, is_latin, likeness
 from clone.prepare.pii.view import View
@@ -21,7 +22,7 @@ _B, _E = r"(?<![^\W_])(?:", r")(?![^\W_])"
 
 PASSWORD_KEYWORD = re.compile(
     _B
-    + r"парол(?:[ьъяюеиі]\w{0,5})?|порол[ьяюе]|parol(?:i|ya|em|e|yu)?|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|(?:кодов|контрольн|секретн|ключев|таємн)\w+ (?:слов\w+|фраз\w+)|ключ\w? (?:от )?(?:сети|мережі)"
+    + r"пар(?:оь?л|л)[ьяюе]|пароь|парло\w|p(?:s{1,2}|as)wr?r?o?r?d|passowrd|passwoed|psswo?rd|pssword|paswd|contase[nñ]a|contrasenia|mot de pass|pas+wort|kenwort|парол(?:[ьъяюеиі]\w{0,5})?|порол[ьяюе]|parol(?:i|ya|em|e|yu)?|пасс?в[оа]рд\w{0,2}|пасс?|пасы|пасскей|(?:кодов|контрольн|секретн|ключев|таємн)\w+ (?:слов\w+|фраз\w+)|ключ\w? (?:от )?(?:сети|мережі)"
     r"|passwords?|passw0rd|passwrd|pasword|passcode|passphrase|passkey|pass|pwd?|psw|passwd?|pswd|paswword|creds|credentials|(?:secret|memorable|safe|alarm|magic) words?|(?:network|encryption|security) key|decrypt(?: it)? with"
     r"|contrase[nñ]as?|contrs?e?[nñ]a|contra|claves?|frases? secretas?|palabras? (?:clave|secreta)|mot de passe|mots de passe|mdp|motdepasse|mot secret|phrase secr[eè]te|cl[eé]f? r[eé]seau"
     r"|(?:(?:netflix|spotify|disney|amazon|google|apple|instagram|facebook|insta|paypal|steam|haus|firmen|büro|schul|master|haupt|admin|wlan|wifi|router|einmal|standard|start|benutzer|system|netzwerk|login|e?mail|handy|windows|pc|konto|g[aä]ste?|app|neue[sr]?|alte[sr]?|zip|archiv)-?)?(?:passw[oö]r[td]e?[rsn]?|kennw[oö]rt(?:er)?)|(?:zugangs|losungs|geheim|code)wort|zugangscode|pw|(?:zugangs|log-?in|anmelde)daten|(?:netzwerk|wlan-?)schl[üu]ssel|bildschirmsperre|entsperrcode"
@@ -39,13 +40,23 @@ _NETWORK_KEYWORD = re.compile(
     + _E
     + "|无线",
 )
+_NETWORK_CODE = re.compile(
+    r"(?<![^\W_])(?:codes?|kodu?|c[oó]digo|codice|mã|код)(?: (?:du|de la|del|de|do|da|di|for|of|the|for the|vom|fürs?|od|от|до|від|của))? (?:wi-?fi|wlan|вай-?фа[яюй]|netflix|box|hotspot)(?![^\W_])"
+)
+
+
+def _code_of_network(low: str) -> list[re.Match[str]]:
+    """Return where a password is called a code, `le code du wifi`."""
+    return list(_NETWORK_CODE.finditer(low)) if "cod" in low or "kod" in low or "код" in low else []
+
+
 _WIFI_KEY = re.compile(  # what is printed under a router
     r"(?<![^\W_])(?:schl[üu]ssel|key|clave|clé|cle|chiave|chave|klucz|ключ|anahtar\w*|密钥)\W{1,3}(?:ist |is |es |è |é |to |это |це )?(\d{4}(?:[ -]?\d{4}){3,4})(?!\d)"
 )
 _LOGIN_KEYWORD = re.compile(
     _B
     + r"(?:за|ло)?логин\w*|log ?-?in|logon|sign ?-?in|log into|зайди|заходи|войди|prova|prueba|essaie|spróbuj|dene|thử|спробуй|entrare|entre|accedere|użyj|вход|входи|учетк\w+|учётк\w+|логпас\w*|unlock|credentials|creds"
-    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|роутер\w*|router|админк\w+|вхід|увійди|логінься|accedi|acceder|ingresa|inicia sesi[oó]n|connecte\w*|logg|einloggen|gir|доступ\w*|попробуй|try|vpn|впн|госуслуг\w*|changed (?:it )?to|set (?:it )?to|new one|(?:get|got|getting|let(?:s)? (?:me|you)|gets you) in with|don'?t share|поменял[аи]? (?:его )?на|сменил[аи]? (?:его )?на|cambi[ée] a|changé en|geändert auf|acc|акк|аккаунт\w*"
+    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|роутер\w*|router|админк\w+|вхід|увійди|логінься|accedi|acceder|ingresa|inicia sesi[oó]n|connecte\w*|logg|einloggen|gir|доступ\w*|попробуй|try|vpn|впн|госуслуг\w*|changed (?:it )?to|set (?:it )?to|new one|(?:get|got|getting|let(?:s)? (?:me|you)|gets you) in with|don'?t share|mach (?:einfach )?mal|nimm(?: einfach)?(?: mal)?|versuch(?: es| mal)*|probier(?: es| mal)*|поменял[аи]? (?:его )?на|сменил[аи]? (?:его )?на|cambi[ée] a|changé en|geändert auf|acc|акк|аккаунт\w*"
     + _E
     + "|登录|登陆|账号",
     re.IGNORECASE,
@@ -75,24 +86,41 @@ class ChatPasswordRecognizer(ChatRecognizer):
     wake = Wake.PASSWORD | Wake.AT
     entities = (Entity.PASSWORD, Entity.USERNAME)
 
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (PASSWORD_KEYWORD, _NETWORK_KEYWORD, _NETWORK_KEY, _LOGIN_KEYWORD, plain.NETWORK)
+
     def scan(self, view: View) -> Iterator[Hit]:
         for hit in self._passwords(view):
             yield hit
             if hit.entity == Entity.PASSWORD:
+                yield from self._variants(view.norm, hit)
+                named = _NAMED_USER.search(view.norm, max(0, hit.start - 80), hit.start)
+                if named and named["user"].lower() not in _NOT_A_VALUE | _FILLER and not named["user"].isdigit():
+                    yield Hit(*named.span("user"), Entity.USERNAME, 0.55, "username.pair")
                 user = _SLASHED.search(view.norm, max(0, hit.start - 40), hit.start)
                 if user and "@" not in user[1] and user[1].lower() not in _NOT_A_VALUE and not user[1].isdigit():
                     yield Hit(user.start(1), user.end(1), Entity.USERNAME, 0.55, "username.pair")
+
+    @staticmethod
+    def _variants(norm: str, hit: Hit) -> Iterator[Hit]:
+        """Yield the same word without its digits and capitals: `prova gattonero o GattoNero13`."""
+        word = norm[hit.start : hit.end].rstrip("0123456789!#$*_")
+        if hit.end - hit.start == len(word) or len(word) < 6 or not word.isalpha():
+            return
+        for match in re.finditer(rf"(?<!\w){word}(?!\w)", norm, re.IGNORECASE):
+            yield Hit(match.start(), match.end(), Entity.PASSWORD, 0.6, "password.variant")
 
     def _passwords(self, view: View) -> Iterator[Hit]:
         norm = view.norm
         keywords = [
             k
-            for k in view.matches(PASSWORD_KEYWORD)
-            if not norm.startswith("[", k.start() - 1)
+            for k in (*view.matches(PASSWORD_KEYWORD), *(_code_of_network(view.low)))
+            if not norm.startswith(("[", ".", "/"), k.start() - 1)
             and not _TAG.match(norm, k.end())  # scrubbed before
+            and not _COMPOUND.match(norm, k.end())
             and not (k[0].lower() == "pass" and _TO_PASS.search(norm, max(0, k.start() - 12), k.start()))
         ]
-        found = False
+        found = shaped = False  # shaped: found by how it looks, so that nothing need be told
         for i, keyword in enumerate(keywords):
             stop = keywords[i + 1].start() if i + 1 < len(keywords) else len(norm)
             hit = self._after(norm, keyword, stop)
@@ -102,6 +130,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
                 hit = self._foreign(norm, keywords[i - 1].end() if i else 0, keyword, stop)
             if hit is not None:
                 found = True
+                shaped = shaped or not norm[hit.start : hit.end].isalpha()
                 yield hit
                 for match in _TOKEN.finditer(norm, hit.end, stop):
                     token, start = _clean(match[0], match.start())
@@ -113,7 +142,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     token, start = _clean(pair[1], pair.start(1))
                     yield Hit(start, start + len(token), Entity.PASSWORD, 0.7, "password.pair")
         if not found:
-            key = _NETWORK_KEY.search(norm)
+            key = view.search(_NETWORK_KEY)
             if key and any(map(str.isdigit, key[1])):
                 found = True
                 yield Hit(key.start(1), key.end(1), Entity.PASSWORD, 0.7, "password.network-key")
@@ -125,11 +154,15 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     yield Hit(word.start(1), word.end(1), Entity.PASSWORD, 0.6, "password.plain")
                     break
         if not found:
-            for hit in self._plain(norm, keywords):
+            for hit in self._plain(view, keywords):
                 found = True
                 yield hit
+        if keywords and not shaped:
+            for span in told(norm, keywords):
+                found = True
+                yield Hit(*span, Entity.PASSWORD, 0.6, "password.told-word")
         if not found:
-            network = _NETWORK_KEYWORD.search(view.low)
+            network = _NETWORK_KEYWORD.search(view.low) if view.may_hold(_NETWORK_KEYWORD) else None
             key = _WIFI_KEY.search(view.low, network.end()) if network else None
             if key:
                 found = True
@@ -144,21 +177,34 @@ class ChatPasswordRecognizer(ChatRecognizer):
                 if hit is not None:
                     found = True
                     yield hit
+        if not found and not keywords:
+            for span in invented(norm):
+                found = True
+                yield Hit(*span, Entity.PASSWORD, 0.55, "password.invented")
         if not found:
-            login = _LOGIN_KEYWORD.search(norm)
+            login = view.search(_LOGIN_KEYWORD)
             if login:
                 for hit in self._strong(norm, login.end()):
                     found = True
                     yield hit
         if not found:
-            for match in _PAIR_ALONE.finditer(norm):
+            new = _THE_NEW.search(norm)
+            if (
+                new
+                and (likeness(new["value"]) == 3 or re.search(r"[A-Z].*_|_.*[A-Z]", new["value"]))
+                and not is_code(new["value"])
+            ):
+                found = True
+                yield Hit(*new.span("value"), Entity.PASSWORD, 0.6, "password.new")
+        if not found:
+            for match in _PAIR_ALONE.finditer(norm) if "/" in norm or "|" in norm else ():
                 if likeness(match[2]) == 3:
                     found = True
                     if "@" not in match[1]:
                         yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.6, "username.pair")
                     yield Hit(match.start(2), match.end(2), Entity.PASSWORD, 0.7, "password.pair")
         if not found:
-            for match in _TOKEN.finditer(norm):
+            for match in _TOKEN.finditer(norm) if view.n_digits else ():
                 if len(match[0]) < 7 or match[0].isalpha():
                     continue
                 token, start = _clean(match[0], match.start())
@@ -169,9 +215,10 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     yield Hit(start, start + len(token), Entity.PASSWORD, 0.6, "password.shape")
 
     @staticmethod
-    def _plain(norm: str, keywords: list[re.Match[str]]) -> Iterator[Hit]:
+    def _plain(view: View, keywords: list[re.Match[str]]) -> Iterator[Hit]:
         """Passwords that are plain words, where the sentence tells them."""
-        told = plain.pair(norm)
+        norm = view.norm
+        told = plain.pair(norm) if "/" in norm or "|" in norm else None
         if told:
             name, value = told
             if "@" not in norm[slice(*name)]:
@@ -187,14 +234,16 @@ class ChatPasswordRecognizer(ChatRecognizer):
                 if user and "@" not in norm[slice(*user)]:
                     yield Hit(*user, Entity.USERNAME, 0.6, "username.pair")
                 return
-        use = plain.in_use(norm)
+        is_network = view.may_hold(plain.NETWORK)
+        use = plain.in_use(norm) if is_network else None
         if use:
             yield Hit(*use, Entity.PASSWORD, 0.6, "password.in-use")
             return
-        for match in (*plain.FOR_NETWORK.finditer(norm), *plain.TYPED.finditer(norm)):
+        typed = list(plain.FOR_NETWORK.finditer(norm)) if is_network else []
+        for match in (*typed, *plain.TYPED.finditer(norm)):
             if likeness(match["value"]) == 3 and len(match["value"]) >= 7 and not is_code(match["value"]):
                 yield Hit(*match.span("value"), Entity.PASSWORD, 0.6, "password.for-network")
-        words = plain.network(norm)
+        words = plain.network(norm) if is_network else None
         if words:
             yield Hit(*words, Entity.PASSWORD, 0.6, "password.network-words")
 
@@ -231,6 +280,8 @@ class ChatPasswordRecognizer(ChatRecognizer):
             near = n_content
             if low not in _FILLER:
                 n_content += 1
+            if low in _PRODUCTS:
+                continue
             value = 0.0
             if keyword[0].lower() in ("pass", "pwd") and not is_colon and like >= 2 and is_code(token):
                 continue
@@ -253,7 +304,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
                 and (i == 0 or is_network)
             ):
                 rest = norm[start + len(token) : stop].lstrip(" \"'`»”)").lstrip()
-                is_last = not rest or rest[0] in ",.;\n!" or rest[0] in "(:"
+                is_last = (not rest or rest[0] in ",.;\n!(:") and not rest.startswith("..")
                 is_odd = is_latin(token) and view_is_cyrillic(norm)
                 if low in _FILLER:
                     pass
@@ -305,7 +356,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
     def _is_told(told: re.Match[str], *, is_weak: bool) -> bool:
         """Return whether the one word after a colon or a question mark is the value, not talk about it."""
         low = told[2].lower()
-        if low in _NOT_A_VALUE or low in _FILLER or low in _PLAIN_ANSWERS or _TALK.match(low):
+        if low in _NOT_A_VALUE or low in _FILLER or low in _PLAIN_ANSWERS or low in _PRODUCTS or _TALK.match(low):
             return False
         return len(low) >= (6 if told[1] == ":" else 9) and not is_weak
 
@@ -316,6 +367,8 @@ class ChatPasswordRecognizer(ChatRecognizer):
         for token, start in reversed(tokens[-5 if is_weak else -8 :]):
             is_called = norm.startswith((":", ","), start + len(token)) and not norm[:start].strip()  # a nick
             if likeness(token) >= 3 and not is_code(token) and not is_called:
+                if _ANNOUNCES_USER.search(norm, max(0, start - 24), start):
+                    break
                 return Hit(start, start + len(token), Entity.PASSWORD, 0.7, "password.before")
         return None
 
@@ -345,6 +398,19 @@ class ChatPasswordRecognizer(ChatRecognizer):
             yield Hit(last[1], last[1] + len(last[0]), Entity.PASSWORD, 0.6, "password.login")
 
 
+_ANNOUNCES_USER = re.compile(
+    r"(?:(?<![^\W_])(?:login|log-?in|user(?:name)?|usuario|usuário|utente|identifiant|benutzer(?:name)?|nutzer(?:name)?|użytkownik|kullanıcı adı|kullanıcı|tài khoản|tk|acc|account|логин|логін|юзер|акк|ssid|network(?: is| name)?|netz hei(?:ß|ss)t|heißt|called|red|rete|réseau|rede|ağ adı|wi-?fi adı|wi-?fi name|називається|называется|сеть|мережа)|账号|用户名|wi-?fi ?叫|叫)\W{0,3}(?:is |ist |es |è |é |est |là |to |это |是 ?)?$",
+    re.IGNORECASE,
+)
+_NAMED_USER = re.compile(  # "user pi, pw ...", "tài khoản hieu.tran mật khẩu ..."
+    r"(?:(?<![^\W_])(?:login|log-?in|user(?:name)?|usuario|usuário|utente|identifiant|benutzer(?:name)?|nutzer(?:name)?|użytkownik|kullanıcı(?: adı)?|(?:tên )?tài khoản|tên đăng nhập|tk|acc|логин|логін|юзер|акк|вход|вхід|(?:entra|entre|accedi|log ?in|sign in|zaloguj się) (?:com|con|as|with|avec|mit|jako))|账号|用户名)[\s:=]{1,3}(?:is |ist |es |è |é |est |là |to |это |是 ?)?"
+    r"(?P<user>(?!\w+@)[A-Za-z][\w.\-]{1,31})[\s,;/|]{1,3}(?:(?:and|und|y|e|et|i|ve|и|та|và|with|con|the|la|de|of) ){0,2}(?:pass|pw|pwd|psw|mk|mdp|kenn|mật|contra|clave|senha|has[łl]|[şs]ifre|п[ао]рол|пасс?|密码)",
+    re.IGNORECASE,
+)
+_THE_NEW = re.compile(  # "la nueva es ...", with no word of what is new
+    r"(?:^|[\n,.;!] ?)(?:(?:ok|ahora|so|also|jetzt|ora|agora|теперь) )?(?:the new one(?: is|'s)?|new one(?: is|'s|:)|neues(?: ist|:)|das neue ist|la nueva(?: es|:)|la nuova(?: è|:)|le nouveau(?:,? c'est|:| est)|a nova(?: é|:)|nowe(?: to| jest|:)|yenisi|yeni:|новый(?: это| -|:)|новий(?: це| -|:)|mới là) ?[\"«]?(?P<value>[^\W\d_][\w.!@#$%&*-]{7,31})(?=[\s\"»,]|[.!]|$)",
+    re.IGNORECASE,
+)
 _SLASHED = re.compile(r"(?<![\w.@+-])([A-Za-z][\w.@+-]{2,31})\s+/\s+$")
 _TO_PASS = re.compile(  # to pass something on
     r"(?<!\w)(?:to|can|could|should|must|will|would|you|we|i|they|and|or|just|not|n't|then|i'll|we'll|does|did|do|don't|cannot|compiler|always|also|only|test|tests|it|which|llvm|optimization|the \w+) $",
@@ -372,6 +438,7 @@ _TALK = re.compile(
     r"zapomn|dimentic|verges|forg|oubli|olvid|esquec|unut|cambi|chang|expir|requir|not|never|nothing|what"
 )
 _NEW_LINE = re.compile(r"\n\W*(?:it'?s|its|это|es|c'est|é|ist|to|là|è|це)?\W*$", re.IGNORECASE)
+_COMPOUND = re.compile(r"-[^\W\d_]{3,}(?![\w!@#$%&*-])")  # a password-shirt
 _TAG = re.compile(r"[\s:=\-]*\[[A-Z_]{3,}\]")
 _PAIR = re.compile(r"\s*[/|:]\s*([^\s«»“”<>]+)")
 _PAIR_BEFORE = re.compile(r"([\w.\-]{3,32})(?:\s*[/|:]\s*|\s+)$")
@@ -391,7 +458,7 @@ def view_is_cyrillic(norm: str) -> bool:
 
 
 _COUNTED = re.compile(
-    r"\s*(?:[$€£¥₽%]|руб|р\b|к\b|k\b|тыс|грн|usd|eur|dollar|euro|zł|tl\b|lei|чел|людей|шт|раз|мин|час|сек|дн|год|лет|км|кг|мл|гб|мб|times|people|min|hours?|days?|years?|users|миллион|млн|reais|元|块|次|人|сообщен|символ|цифр|знак|digits|chars|characters|letters|букв)",
+    r"\s*(?:[$€£¥₽%]|руб|р\b|к\b|k\b|тыс|грн|usd|eur|dollar|euro|zł|tl\b|lei|чел|людей|шт|раз|мин|час|сек|дн|год|лет|км|кг|мл|гб|мб|times|people|min|hours?|days?|years?|users|миллион|млн|reais|元|块|次|人|сообщен|символ|цифр|знак|строк|рядк|lines?\b|zeilen?|lignes?\b|líneas?|righe|riga|linhas?|wiersz|linii|linij|satır|dòng|digits|chars|characters|letters|букв)",
     re.IGNORECASE,
 )
 
@@ -407,19 +474,19 @@ _CODE_KEYWORD = re.compile(
     r"|домофон\w*|сигнал(?:изаци\w+|к\w+)|сейф\w*|alarm\w*|alarme|digicode|verification|geheimzahl|zahlencode|t[üu]rcode|clave|(?:best[äa]tigungs|t[üu]r|zugangs|sicherheits|haus|alarm|tor|garagen|einmal|freischalt|entsperr|verifizierungs|authentifizierungs)-?(?:code|kode|pin|tan)|keypad|safe combo|lockbox|szyfr|passcode|şifre\w*|sifre\w*|onay kodu"
     r"|one[- ]time|одноразов\w+|смс-?к\w*|смск\w+|три цифры(?: сзади)?|комбинац\w+|combination|combo|combinaci[oó]n|combinaison|combina[cç][aã]o|combinazione|kombinac?(?:ja|tion)|[sş]ifre\w*|blik"
     r"|(?:haust[üu]r|eingangs?|keller|b[üu]ro|garten|hof|tresor|sperr|handy|bildschirm|karten|anmelde|login|aktivierungs|authentifizierungs|authentisierungs|schloss|koffer|spind|schlie(?:ß|ss)fach|briefkasten|tiefgaragen|fahrrad|t[üu]r[öo]ffner|zahlen|geheim|pr[üu]f|sms|ger[äa]te|app|wiederherstellungs|pincode|smart|abhol|paket|pickup|packstation|g[aä]ste|schranken|box|keybox|safe|auto|radio|kinder|tablet|iphone|liefer|r[uü]ckruf|anruf|freigabe|verifikations|validierungs|transaktions|zugriffs)-?(?:code|kode|pin)|pincode|(?:sms|push|m|i|chip|photo)-?tan|(?:handy|sim|karten|ec|giro\w*|kredit\w*|bank)-?pin|zahlenschloss|(?:fahrrad)?schloss|schl[üu]ssel(?:box|tresor)"
-    r"|mật mã|mã khóa|mã khoá|doğrulama|цифры (?:из|на|от|в|з)"
+    r"|domofon\w*|interfon\w*|citofon\w+|interphone|telefonillo|mật mã|mã khóa|mã khoá|doğrulama|цифры (?:из|на|от|в|з)"
     + _E
-    + r"|验证码|驗證碼|校验码|动态码|门禁码?|门锁码?|(?:大|房|室|楼)?门码|保险箱密码|安全码|取件码|(?:短信|激活|确认|收到的|发来的|登录|授权)码(?:是|为)?",
+    + r"|验证码|驗證碼|校验码|动态码|门禁码?|门锁码?|(?:大|房|室|楼)?门码|保险箱密码|安全码|取件码|(?:开机|解锁|锁屏)(?:密?码)?(?:是|为)?|(?:短信|激活|确认|收到的|发来的|登录|授权)码(?:是|为)?",
 )
 _CODE_VERB = re.compile(
     _B
-    + r"(?:мне |тебе |вам |щас |сейчас )?(?:пришл[оаи]|пришёл|пришел|прислал\w*|надіслал\w*|прийшов|прийшло|прийшла)|введи\w*|вводи|вбей|вбивай|продиктуй|підтверд\w+|подтвер\w+|enter|type in|verify|got sent|texted me|(?:a )?(?:text|message) (?:with|saying)|sms|смс\w*|эсэмэск\w+|введіть|gir|wpisz|bestätig\w+|arrivat[oa]|lleg[oó]|llegado|reçu|recu|chegou|recebi|kam|bekommen|przyszedł|przyszedl|geldi|gelen|tippe|tape|digita|introduce|ввел|ввёл|вводил\w?|nhập|nhận|przyszło|надіслали|пуш\w{0,2}|(?:цифры|код) из пуша|authenticator|token(?: del banco| do banco)?"
+    + r"(?:мне |тебе |вам |щас |сейчас )?(?:пришл[оаи]|пришёл|пришел|прислал\w*|надіслал\w*|прийшов|прийшло|прийшла)|введи\w*|вводи|вбей|вбивай|продиктуй|підтверд\w+|подтвер\w+|enter|type in|verify|got sent|texted me|(?:a )?(?:text|message) (?:with|saying)|sms|смс\w*|эсэмэск\w+|введіть|gir|wpisz|bestätig\w+|arrivat[oa]|lleg[oó]|llegado|reçu|recu|chegou|recebi|kam|bekommen|przysłał\w?|przyszedł|przyszedl|geldi|gelen|tippe|tape|digita|introduce|ввел|ввёл|вводил\w?|nhập|nhận|przyszło|надіслали|пуш\w{0,2}|(?:цифры|код) из пуша|authenticator|token(?: del banco| do banco)?"
     + _E,
     re.IGNORECASE,
 )
 _NOT_A_CODE = re.compile(
     r"ошибк|помилк|fehler|błęd|errore|erreur|hata kod|lỗi|错误|error|err\b|promo|промо|скидк|discount|coupon|купон|voucher|zip|postal|postcode|post ?code|почтов|индекс|стран|country|област|город|area|товар|barras|kreskow|barre|barkod|strich|checkout|касс|оформлени|сумм|amount|dress|source|исходн|регион|подразделен|qr|bar ?code|штрих|vs ?code|code review|"
-    r"morse|морзе|окпо|оквэд|бик|status|http|exit|ответ|response|postleit|plz|código postal|codigo postal|code postal|kod poczt|posta kodu|cap\b|邮编|区号|линии|line|lines|строк|"
+    r"morse|морзе|окпо|оквэд|бик|status|http|exit|ответ|response|postleit|(?<!code )plz|mã (?:môn|đơn|sản|vận|lớp|sinh viên)|código postal|codigo postal|code postal|kod poczt|posta kodu|cap\b|邮编|区号|линии|line|lines|строк|"
     r"build(?!ing)|сборк|culture|genetic|генетич|descuento|réduction|remise|sconto|rabatt|rabat|indirim|giảm giá|khuyến mãi|优惠码|desconto|vùng|bưu chính|treasury|penal|уголовн|civil|commune|da vinci|versand|product|produkt|producto|"
     r"notation|рейс|flight|sort code|swift|hex|color|colou?r|цвет|reserva|booking|брон|заказ|order|tracking|трек|версии|dialling",
 )
@@ -428,7 +495,7 @@ _CODE_VALUE = re.compile(
 )
 _CODE_CLOSE = re.compile(r"[*#]?(?:\d{4,8}|\d{3}[ -]\d{3})[*#]?(?![\w:/\-]|\.\d)")
 _CVV = re.compile(
-    r"(?<![^\W_])(?:c[cv][cv]2?|csc|csv|cvv/cvc|[цс]в[вц]|сvv|cvn|kpn|код безопасности|код безпеки|security code|安全码|código de seguridad|code de sécurité|crypto(?:gramme(?: visuel)?)?|(?:karten)?prüf(?:ziffer|nummer)|sicherheitscode|codice di sicurezza|código de segurança|kod (?:zabezpieczający|z tyłu)|güvenlik kodu|mã bảo mật"
+    r"(?<![^\W_])(?:c[cv][cv]2?|csc|cid|csv|cvv/cvc|[цс]в[вц]|сvv|cvn|kpn|код безопасности|код безпеки|security code|安全码|código de seguridad|code de sécurité|crypto(?:gramme(?: visuel)?)?|(?:karten)?prüf(?:ziffer|nummer)|sicherheitscode|codice di sicurezza|código de segurança|kod (?:zabezpieczający|z tyłu)|güvenlik kodu|mã bảo mật"
     r"|(?:3|three|tri|tr[eè]s|trois|tre|drei|trzy|üç|ba|три)[ -](?:last )?(?:digits?|numbers?|n[uú]meros|d[ií]gitos|cifras|chiffres|cifre|zahlen|ziffern|cyfry|rakam|hane|số|цифр[иы])(?: [^\W\d_]+){0,4}|(?:numer|kod|code|codice|código|码|code|код|číslo)(?: [^\W\d_]+)? (?:z tyłu|au dos|dietro|atrás|on the back|hinten|сзади|ззаду|на обороте|на звороті|mặt sau)|(?:卡?[背后]面?后?|后)[三3]位数?)\D{0,15}(\d{3,4})(?!\d)",
     re.IGNORECASE,
 )
@@ -440,11 +507,14 @@ class ChatCodeRecognizer(ChatRecognizer):
     wake = Wake.CODE | Wake.BANK | Wake.PASSWORD
     entities = (Entity.PIN, Entity.OTP)
 
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (_CVV, _CODE_KEYWORD, _COMBINATION, _UNLOCK, _LOCK, _ENTRANCE, _GATE, _CODE_VERB)
+
     def scan(self, view: View) -> Iterator[Hit]:
         if view.n_digits < 2:
             return
         norm = view.norm
-        for match in _CVV.finditer(norm):
+        for match in view.finditer(_CVV):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.9, "pin.cvv")
         if not view.wake & (Wake.CODE | Wake.PASSWORD):
             return
@@ -460,29 +530,38 @@ class ChatCodeRecognizer(ChatRecognizer):
                 continue
             entity = Entity.OTP if _OTP_LIKE.search(norm) and not _PIN_LIKE.search(keyword[0]) else Entity.PIN
             yield Hit(*value, entity, 0.8, "code.keyword")
+            if entity is Entity.OTP:  # `095713 now, no wait, 446280`
+                for match in _SIX.finditer(norm, value[1]):
+                    yield Hit(match.start(), match.end(), entity, 0.6, "otp.another")
             another = _OR_ANOTHER.match(norm, value[1])
             if another:
                 yield Hit(another.start(1), another.end(1), entity, 0.7, "code.or")
-        for match in _TO_LOG_IN.finditer(norm):
+        for match in _TO_LOG_IN.finditer(norm) if view.n_digits >= 4 else ():
             yield Hit(match.start(), match.end(), Entity.OTP, 0.7, "otp.to-log-in")
-        for match in _COMBINATION.finditer(norm):
+        for match in view.finditer(_COMBINATION):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.combination")
-        for match in _UNLOCK.finditer(norm):
+        for match in view.finditer(_UNLOCK):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.unlock")
-        for lock in _LOCK.finditer(norm):
+        for lock in view.finditer(_LOCK):
             yield Hit(lock.start(1), lock.end(1), Entity.PIN, 0.7, "code.lock")
-        for match in _SENT_ME.finditer(norm):
+        for match in _OPENS.finditer(view.low):
+            if not _is_counted(norm, match.end()) and not _COSTS.search(view.low):
+                yield Hit(*match.span("code"), Entity.PIN, 0.7, "code.opens")
+        for match in _SENT_ME.finditer(norm) if view.n_digits >= 6 else ():
             if not _is_counted(norm, match.end()) and not _NOT_A_CODE.search(view.low):
                 yield Hit(*match.span(match.lastindex or 1), Entity.OTP, 0.6, "otp.sent")
-        for match in _HASHED.finditer(norm):
+        for match in _SENT_SIX.finditer(norm) if view.n_digits >= 4 else ():
+            group = match.lastindex or 1
+            yield Hit(*match.span(group), Entity.OTP if group < 3 else Entity.PIN, 0.6, "code.told")
+        for match in _HASHED.finditer(norm) if "#" in norm else ():
             yield Hit(match.start(), match.end(), Entity.PIN, 0.7, "code.hash")
-        for match in _ENTRANCE.finditer(norm):
+        for match in view.finditer(_ENTRANCE):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.entrance")
-        for match in _SENT_CODE.finditer(norm):
+        for match in _SENT_CODE.finditer(norm) if "G-" in norm else ():
             yield Hit(match.start(), match.end(), Entity.OTP, 0.8, "otp.shape")
-        for gate in _GATE.finditer(norm):
+        for gate in view.finditer(_GATE):
             yield Hit(gate.start(1), gate.end(1), Entity.PIN, 0.7, "code.gate")
-        for verb in _CODE_VERB.finditer(norm):
+        for verb in view.finditer(_CODE_VERB):
             value = self._value(norm, verb.end(), min(len(norm), verb.end() + 30), is_verb=True)
             if value is not None and not _NOT_A_CODE.search(view.low):
                 yield Hit(*value, Entity.OTP, 0.6, "otp.verb")
@@ -504,7 +583,11 @@ class ChatCodeRecognizer(ChatRecognizer):
                 continue  # SUMMER20 is a voucher
             if not 3 <= digits <= 9 and not (digits == 2 and len(raw) > 4):
                 continue
-            is_written = raw.isdigit() or re.fullmatch(r"\d{3}[ -]\d{3}", raw) or _CODE_KEYWORD.search(norm.lower())
+            is_written = (
+                raw.isdigit()
+                or re.fullmatch(r"\d{3}[ -]\d{3}|\d\d \d\d \d\d", raw)
+                or _CODE_KEYWORD.search(norm.lower())
+            )
             if is_verb and not (
                 4 <= digits <= 7 and is_written and not re.fullmatch(r"[1-9]\d?0{2,}|(?:19|20)\d\d", raw)
             ):
@@ -514,6 +597,8 @@ class ChatCodeRecognizer(ChatRecognizer):
                 or _PRICED.search(norm, max(0, value_start - 14), value_start)
                 or _NEAR_DATE.match(norm, max(0, value_start))
             ):
+                continue
+            if _YEAR.fullmatch(raw) and _IN_YEAR.search(norm, max(0, value_start - 8), value_start):
                 continue
             if is_verb and re.match(r"\s*(?:на карт|за |to |bonus|points|балл)", norm[value_end:]):
                 continue
@@ -537,7 +622,10 @@ class ChatCodeRecognizer(ChatRecognizer):
 _LEADING = re.compile(
     r"\W{0,2}(\d{5,8}|\d{3}[ -]\d{3})(?![\w.:/]) ?[,:–—-]?(?: [^\W\d_]+){0,3} $"
 )  # before "code", at the start
-_NUMBERED = re.compile(r"(?:\bbug|\bissues?|\bpr|\bpull|\brfc|\bticket|\bciting|\bport|\\) ?#?$", re.IGNORECASE)
+_NUMBERED = re.compile(
+    r"(?:\bsatır|\bстрок\w|\blines?|\bzeile|\bligne|\blínea|\briga|\blinha|\blinia|\bdòng|\bbug|\bissues?|\bpr|\bpull|\brfc|\bticket|\bciting|\bport|\\) ?#?$",
+    re.IGNORECASE,
+)
 _PRICED = re.compile(
     r"(?:стоит|стоил\w?|цен\w+|купил\w? за|за|costs?|worth|for only|price|kostet|cuesta|coûte|custa|costa|kosztuje) $",
     re.IGNORECASE,
@@ -555,12 +643,22 @@ _COMBINATION = re.compile(
     re.IGNORECASE,
 )
 _LOCK = re.compile(  # what takes a code, with nothing but the code after it
-    r"(?<![^\W_])(?:(?:front |back |garage |side )?door|gate|garage|lock(?:er|box)?|(?:bike|combination) lock|phone(?: unlock)?|buzzer|safe|alarm|entrance"
+    r"(?<![^\W_])(?:(?:package|mail|laundry|storage|bike|trash) ?room|(?:front |back |garage |side )?door|gate|garage|lock(?:er|box)?|(?:bike|combination) lock|phone(?: unlock)?|buzzer|safe|alarm|entrance"
     r"|(?:keller|fahrrad|zahlen|vorh[äa]nge|b[üu]gel|koffer|garten)-?schloss|tresor|safe|schlie(?:ß|ss)fach|alarm(?:anlage)?|(?:haus|keller|hof|garten|einfahrts?|garagen|wohnungs|hinter)-?(?:t[üu]r|tor)|garage|tor|coffre|cadenas|interphone|portail|portillon|alarme|cofre|interfone|cadeado|fechadura|port[aã]o|celular"
     r"|cancello|cassaforte|lucchetto|citofono|allarme|portone|brama|bramka|domofon|furtka|sejf|k[łl]ódka|klatka|portal|port[oó]n|caja fuerte|candado|alarma|garaje"
     r"|asma kilit|kilit|kapı(?:sı)?|kasa|két|cổng|cửa|điện thoại|шлагбаум|калитк\w|хвіртк\w|ворота|сейф|сигнал[иі]зац[иі]я|чемодан|валіза|замок|кладовка)(?![^\W_])"
-    r"(?: (?:is|it's|now|opens with|ist|hat(?: die)?|mit|war|geht (?:mit|auf)|è|é|es|est|c'est|to|jest|ma|là|это|на|це)(?: (?:now|jetzt|ora|ahora|agora|maintenant|teraz))?|'s)?[ :=\-–]{1,3}(?!20[12]\d(?!\d))([*#]?\d{4,6}[*#]?|\d\d(?:-\d\d){2}|\d(?:-\d){3,5})(?=\s*(?:$|[\n,;.!?)]))",
+    r"(?: (?:du|de la|de|del|della|do|da|vom|am|an der|of the|on the|от|на|у|в|од|w|z|do) [^\W\d_]+){0,2}(?: (?:is|it's|now|opens with|ist|hat(?: die)?|mit|war|geht (?:mit|auf)|è|é|es|est|c'est|to|jest|ma|là|это|на|це)(?: (?:now|jetzt|ora|ahora|agora|maintenant|teraz))?|'s)?[ :=\-–]{1,3}(?!20[12]\d(?!\d))([*#]?\d{4,6}[*#]?|\d\d(?:-\d\d){2}|\d(?:-\d){3,5})(?=\s*(?:$|[\n,;.!?)]|(?:y|e|et|und|and|then|dann|i|и|та|i|luego|poi|puis|potem|потом|but|only|aber|nur|pero|solo|mais|ma|но|только|але|ale|ama)\s))",
     re.IGNORECASE,
+)
+_OPENS = re.compile(  # what takes a code, what it is of, and the code: "boîte à clés 2609 à droite du volet"
+    r"(?<![^\W_])(?:(?:schl[üu]ssel(?:box|tresor|kasten)|paket(?:box|fach)|tiefgarage|briefkasten|tresor|fahrradschloss|zahlenschloss|hoftor|garagentor|haust[üu]r|kellert[üu]r|alarmanlage|koffer|spind|schlie(?:ß|ss)fach"
+    r"|bo[iî]te à cl[eé][fs]?s?|cadenas|coffre|portail|portillon|interphone|digicode|valise|casier|puerta|portal|garaje|caja fuerte|candado|alarma|maleta|taquilla|caja de llaves|trastero"
+    r"|port[aã]o|cofre|cadeado|fechadura|arm[aá]rio|mala|cassaforte|cancello|portone|lucchetto|valigia|armadietto|cassetta|citofono|k[łl][óo]dka|brama|furtka|sejf|walizka|domofon|skrytka|szafka"
+    r"|kilidi?|kasa|valiz|bavul|garaj|dolap|kho[áa]|khóa|két|cổng|vali|замок|сейф|чемодан|домофон|калитка|ворота|шлагбаум|сигнализация|кладовка|ячейка|шкафчик|ключница|валіза|хвіртка|сигналізація|комірка|комора"
+    r"|cajero|multibanco|bancomat|bankomat|geldautomat|банкомат|lockbox|key ?box|padlock|suitcase|keypad)(?![^\W_])|行李箱|门锁|保险柜|储物柜|车库)"
+    r"(?:[ ,](?:du|de|del|della|des|do|da|la|el|il|le|vom|am|an|der|im|of|the|on|for|is|ist|от|на|у|в|od|w|z|số|mã|è|é|es|est|to|là|это|це|c'est|code|код|geht|mit|hat|öffnet|opens|with|am|hintereingang|открывается)){0,5}"
+    r"(?: (?!kost|cuest|coût|cout|cost|koszt|стои|prei|price|um |at |seit|since|desde|dal |от |ab )[^\W\d_]{3,}){0,2}[ :=,-]{1,3}"
+    r"(?!(?:19|20)\d\d(?!\d)|\d{1,3}000(?!\d))(?P<code>[*#]?\d{3,8}[*#]|\d{4,6}|\d(?:-\d){2,5}|\d\d(?:-\d\d){2}|\d{3}(?=\W*$))(?![\w:/-]|[.,]\d| ?[€$£%])"
 )
 _UNLOCK = re.compile(  # "handy entsperren mit 258014"
     r"(?<![^\W_])(?:entsperr(?:en|t|st)|unlocks?|разблокир\w+|розблок\w+|desbloque\w+|débloqu\w+|déverrouill\w+|sblocca(?:re|si)?|odblok\w+)(?: [^\W\d_]+){0,2}"
@@ -570,7 +668,7 @@ _UNLOCK = re.compile(  # "handy entsperren mit 258014"
 _OR_ANOTHER = re.compile(r" ?(?:oder|or|или|або|o|ou|lub|albo|veya|hoặc|或者?) ?(\d{4,8})(?![\w.:/])", re.IGNORECASE)
 _HASHED = re.compile(r"(?<![\w#*.,/])[*#]?\d{4,8}#(?![\w#])")  # typed on a keypad
 _ENTRANCE = re.compile(
-    r"(?<![^\W_])(?:immeuble|entr[ée]e|porte|hall|portail|portone|cancello|puerta|portal|port[aã]o|building|entrance|haust[üu]r|tür|brama|drzwi|kapı|domofon\w*|klatk\w*|furtk\w*|interphone|interfone?|citofono|telefonillo|videoportero|portier|подъезд\w*|під'їзд\w*|домофон\w*|калитк\w*|хвіртк\w*)(?![^\W_])"
+    r"(?<![^\W_])(?i:immeuble|entr[ée]e|porte|hall|portail|portone|cancello|puerta|portal|port[aã]o|building|entrance|haust[üu]r|tür|brama|drzwi|kapı|domofon\w*|klatk\w*|furtk\w*|interphone|interfone?|citofono|telefonillo|videoportero|portier|подъезд\w*|під'їзд\w*|домофон\w*|калитк\w*|хвіртк\w*)(?![^\W_])"
     r"[^\d\n]{0,16}?(?<!\w)(\d{2,4}[A-ZА-ЯІЇЄ]\d{1,4}|[A-ZА-Я]\d{4}|\d{4}[A-ZА-ЯІЇЄ])(?!\w)"
 )
 _SENT_ME = re.compile(
@@ -579,6 +677,22 @@ _SENT_ME = re.compile(
     re.IGNORECASE,
 )
 _SENT_CODE = re.compile(r"(?<![\w\-])G-\d{6}(?![\w\-])")  # Google's
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_IN_YEAR = re.compile(
+    r"(?<![^\W_])(?:in|en|im|em|nel|dal|del|de|ab|seit|since|by|until|till|depuis|desde|bis|od|do|w|в|у|с|до|з|năm|jahr|year|año|anno|ano|yıl) $",
+    re.IGNORECASE,
+)
+_SIX = re.compile(r"(?<![\w.,:/+\-])(?!\d+0{2,}(?!\d))\d{6}(?![\w:/\-]|\.\d)")
+_SENT_SIX = re.compile(  # "paypal hat 208844 geschickt"
+    r"(?<![\w.,:/+\-$€£])(?!\d+0{2,}(?!\d))(\d{6})(?: mir)? (?:geschickt|gesendet|zugeschickt|sent me|прислал\w?|пришл[аои]|пришёл|inviato|mandato|enviado|envoyé|wysłał\w?|przyszło|geldi|gönderdi|надісла\w+|прийшло)(?![^\W_])"
+    r"|(?:mine|meine[rs]?|mío|mien|мне|у меня|в смс|sms|text) (?:says|said|sagt|steht|dice|dit|diz|mówi|написано|говорит) (\d{4,8})(?![\w.,:/\-])"
+    r"|(?<![^\W_])(?:цифр[ыиа]|digits|ziffern|cifre|cifras|chiffres|cyfry)(?: (?:вроде|такие|там|кажется|были|это|тоже|наче|це|are|were|sind|sono|son|sont|to)){0,2}:? (\d{4,8})(?![\w.,:/\-])"
+    r"|(?<![^\W_])(?:the same|same|gleiche\w?|тот же|такой же|такой самий|той самий|to samo|mism[oa]|même|stess[oa]|mesm[oa]|aynı) (?:[^\W\d_]+ ){1,5}?[^\W\d_]*(?:ipad|iphone|phone|tablet|handy|laptop\w*|ноут\w*|телефон\w*|планшет\w*|móvil|téléphone|telefon\w*|telefono|celular)\W{1,3}(\d{4}|\d{6})(?=\W*$)",
+    re.IGNORECASE,
+)
+_COSTS = re.compile(
+    r"kost|cuest|coût|costa|cost |costs|koszt|стои|price|preis|precio|prezzo|prix|цена|ціна|uhr|bestell|order|заказ"
+)
 _STATUS = re.compile(r"[1-5]0\d|418|429")
 _NEAR_DATE = re.compile(r"\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d\d")
 _OTP_LIKE = re.compile(
@@ -621,7 +735,7 @@ def _key_pattern() -> re.Pattern[str]:
     out: list[str] = []
     for is_word, keys in groupby(_KEYS, key=lambda key: key[2].startswith((r"(?<!\w)", r"(?<![\w"))):
         part = "|".join(f"(?P<{name}>{pattern})" for name, _, pattern in keys)
-        out.append(rf"(?<!\w)(?:{part})" if is_word else part)
+        out.append(rf"(?<!\w)(?=[\w.:/\-]{{12}})(?:{part})" if is_word else part)  # none is shorter
     return re.compile("|".join(out))
 
 
@@ -633,6 +747,11 @@ _KEYWORD_KEY = re.compile(
     re.IGNORECASE,
 )
 _ENV = re.compile(r"\b[A-Z][A-Z0-9_]*(?:KEY|TOKEN|SECRET|PASSWORD|PASS|PWD)\s*[=:]\s*[\"']?([^\s\"']{6,})")
+_ENV_NAMES = ("KEY", "TOKEN", "SECRET", "PASS", "PWD")
+_HEX_KEY = re.compile(r"(?<![\w/])(?:0x)?[0-9a-fA-F]{64}(?![\w/])")  # of a wallet; a SHA-256 looks the same
+_OF_WALLET = re.compile(
+    r"приват|privat|metamask|метамаск|кошел|гаман|wallet|ledger|trezor|clé priv|clave priv|chave priv|chiave priv|私钥"
+)
 _RANDOM = re.compile(r"(?<![\w/@.\-+=%])[A-Za-z0-9_\-+]{24,}={0,2}(?![\w/@])")
 
 
@@ -660,7 +779,7 @@ class ChatKeyRecognizer(ChatRecognizer):
         for match in _KEY.finditer(norm):
             name = match.lastgroup or ""
             yield Hit(match.start(), match.end(), _KEY_ENTITY[name], 0.95, f"key.{name}")
-        for match in _ENV.finditer(norm):
+        for match in _ENV.finditer(norm) if any(map(norm.__contains__, _ENV_NAMES)) else ():
             yield Hit(match.start(1), match.end(1), Entity.API_KEY, 0.8, "key.env")
         if view.wake & Wake.KEY:
             for match in _KEYWORD_KEY.finditer(norm):
@@ -668,6 +787,8 @@ class ChatKeyRecognizer(ChatRecognizer):
                 if sum(c.isdigit() for c in value) >= 2 and re.search(r"[A-Za-z]", value):
                     yield Hit(match.start(1), match.end(1), Entity.API_KEY, 0.75, "key.keyword")
         if view.wake & Wake.LONG:
+            for match in _HEX_KEY.finditer(norm) if _OF_WALLET.search(view.low) else ():
+                yield Hit(match.start(), match.end(), Entity.PRIVATE_KEY, 0.8, "key.hex")
             for match in _RANDOM.finditer(norm):
                 if looks_random(match[0]):
                     yield Hit(match.start(), match.end(), Entity.API_KEY, 0.6, "key.random")
@@ -715,6 +836,9 @@ _URL = re.compile(
     r"(?:https?://|www\.)[^\s<>\"'»)]+|(?<![\w@./])(?:t\.me|telegram\.me|discord\.gg|chat\.whatsapp\.com|vk\.me|zoom\.us|meet\.google\.com|bit\.ly|(?:[\w-]+\.)+(?:com|ru|org|net|io|me|gg|us|co|app|dev|link|uk|de|fr|es|it|pl|pt|br|tr|vn|ua|cn|eu|info))/[^\s<>\"'»)]+",
     re.IGNORECASE,
 )
+_SERVICE = re.compile(
+    r"(?<!\w)(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|redis|amqp|ftp|sftp|ssh|smtp|ss|vless|vmess|trojan|socks5?|otpauth|tg)://[^\s<>\"']+"
+)
 _SECRET_PARAM = re.compile(
     r"[?&#;](?:[\w\-]*(?:token|auth_?key|apikey|api_key|secret|passw\w*|signature|session|credential|jwt|invite\w*|otp|reset\w*|confirm\w*|verif\w*|magic\w*|share_?key|resourcekey|access\w*)|key|auth|sig|sid|pwd|pass|code|hash|ticket|invitation|sv|tk|t|k|s|h|p|sign|h_hash|igsh)=([^&\s#]{4,})",
     re.IGNORECASE,
@@ -726,7 +850,6 @@ _ALWAYS_PARAM = re.compile(
 _USERINFO = re.compile(r"://[^\s/@:]+:[^\s/@]+@")
 _INVITE = re.compile(
     r"(?:t\.me/(?:joinchat/|\+)|telegram\.me/(?:joinchat/|\+)|discord(?:app)?\.(?:gg|com/invite)/|chat\.whatsapp\.com/|/(?:invite|invites|invitation|join|joinchat|reset|magic|confirm|verify|activate|share|s|unsubscribe|password-reset|reset-password|set-password|login|einladung|shared)/|zoom\.us/j/[^\s?]+\?pwd=|vk\.me/join/|viber\.com/|signal\.group/|line\.me/ti/g/|teams\.microsoft\.com/l/meetup-join|webhooks/|hooks\.slack\.com/services/)[\w\-+=%/.#]{5,}",
-    re.IGNORECASE,
 )
 _FILE = re.compile(
     r"\.(?:cpp|cc|c|h|hpp|js|jsm|json|ts|tsx|py|rs|go|zig|java|kt|xul|xml|idl|mm|md|txt|html?|css|apk|exe|tar|gz|zip|png|jpe?g|gif|svg|pdf)$",
@@ -742,20 +865,20 @@ class ChatSecretUrlRecognizer(ChatRecognizer):
     wake = Wake.URL
     entities = (Entity.URL_SECRET,)
 
+    def openings(self) -> tuple[re.Pattern[str], ...]:
+        return (_SERVICE,)
+
     def scan(self, view: View) -> Iterator[Hit]:
-        for match in re.finditer(
-            r"(?<!\w)(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|redis|amqp|ftp|sftp|ssh|smtp|ss|vless|vmess|trojan|socks5?|otpauth|tg)://[^\s<>\"']+",
-            view.norm,
-        ):
+        for match in view.finditer(_SERVICE):
             if "@" in match[0] or re.match(r"(?:ss|vless|vmess|trojan|otpauth)://", match[0]) or "secret=" in match[0]:
                 yield Hit(match.start(), match.end(), Entity.URL_SECRET, 0.9, "url.credential")
         for match in _URL.finditer(view.norm):
             url = match[0].rstrip(".,;:!?…")
-            rule = self._rule(url)
+            rule = self._rule(url, view.low[match.start() : match.start() + len(url)])
             if rule:
                 yield Hit(match.start(), match.start() + len(url), Entity.URL_SECRET, 0.9, rule)
 
-    def _rule(self, url: str) -> str:
+    def _rule(self, url: str, low: str) -> str:
         if _USERINFO.search(url):
             return "url.credential"
         if _ALWAYS_PARAM.search(url):
@@ -769,11 +892,12 @@ class ChatSecretUrlRecognizer(ChatRecognizer):
                 and not re.search(r"youtu", url)
             ):
                 return "url.parameter"
-        invite = _INVITE.search(url)
-        if invite:
-            slug = invite[0].rstrip("/").rsplit("/", 1)[-1]
+        found = _INVITE.search(low)
+        if found:
+            invite = url[slice(*found.span())]
+            slug = invite.rstrip("/").rsplit("/", 1)[-1]
             is_drawn = len(slug) >= 6 and not _PLAIN_SLUG.fullmatch(slug) and re.search(r"\d|[a-z][A-Z]", slug)
-            if is_drawn or _ALWAYS_INVITE.search(invite[0]):
+            if is_drawn or _ALWAYS_INVITE.search(invite):
                 return "url.invite"
         path = url.split("?", 1)[0].split("#", 1)[0]
         for part in path.split("/")[3:]:
@@ -781,7 +905,7 @@ class ChatSecretUrlRecognizer(ChatRecognizer):
                 continue
             if len(part) >= 20 and looks_random(part):
                 return "url.random"
-            if len(part) >= 32 and re.fullmatch(r"[0-9a-f-]+", part) and "-" not in part:
+            if re.fullmatch(r"(?:private-|token-|key-)?[0-9a-f]{32,}", part):
                 return "url.random"
         return ""
 
@@ -794,7 +918,7 @@ ASKS_PASSWORD, ASKS_CODE = 1, 2
 def asks_for(view: View, found: set[Entity]) -> int:
     """Return what a message speaks of without giving it: ASKS_PASSWORD, ASKS_CODE, both or 0."""
     asks = 0
-    if Entity.PASSWORD not in found and (view.matches(PASSWORD_KEYWORD) or _NETWORK_KEYWORD.search(view.low)):
+    if Entity.PASSWORD not in found and (view.matches(PASSWORD_KEYWORD) or view.matches(_NETWORK_KEYWORD)):
         asks |= ASKS_PASSWORD
     if not found & {Entity.PIN, Entity.OTP} and view.matches(_CODE_KEYWORD) and not _NOT_A_CODE.search(view.low):
         asks |= ASKS_CODE

@@ -15,6 +15,7 @@ from typing import Any
 
 from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
 
+from clone.prepare.pii.openings import LONGEST, SAME_LETTERS, heads
 from clone.prepare.pii.words import BIP39, CJK_TRIGGERS, PREFIX_LENGTH, TRIGGER_PREFIXES, TRIGGERS, Wake
 
 LANGUAGE = "xx"
@@ -73,6 +74,7 @@ _ODD = re.compile(_ranges(_TABLE)[:-1] + "\u3400-\u9fff]")
 WORD = re.compile(r"\w+")
 _DIGITS = re.compile(r"\d[^\w\n]{0,3}\d[^\w\n]{0,3}\d")
 _DIGIT = re.compile(r"\d")
+_DIGITS_ALONE = b"0123456789"
 _LONG = re.compile(r"[A-Za-z0-9_\-+/=]{20}")
 # "Lindenweg 7", looked for from the space before the number: there are fewer of those than of letters
 _STREET_ENDS = r"str|str\.|strasse|straße|weg|platz|gasse|allee|damm|ufer|ring|markt|hof|graben|berg|steig|chaussee"
@@ -90,6 +92,10 @@ _SURNAME = re.compile(
 _PASSWORD_SHAPE = re.compile(
     r"[A-Za-z0-9][!#$%^&*][A-Za-z0-9]|[A-Za-z]_\w*\d|\d_[A-Za-z]|[A-Z][a-z]+[A-Z][a-z]+\d|[A-Z][a-z]{2,}\d{4}[!#$*]"
 )
+_SIGN = re.compile(r"[!#$%^&*]")
+# what a word must have for the shapes above that want no sign, and for those of `_GERMAN_STREET`
+_MAY_BE_PASSWORD = re.compile(r"_\w*\d|\d_|[a-z]{4}\d")
+_MAY_BE_STREET = re.compile(rf"(?:{_STREET_ENDS})$|^(?:[cprv]$|cl|\d{{4,5}}$)")
 _CJK_TRIGGER = re.compile("|".join(map(re.escape, CJK_TRIGGERS)))
 
 
@@ -135,24 +141,69 @@ def lower(text: str) -> str:
     return "".join("i" if c == "İ" else c if len(c.lower()) != 1 else c.lower() for c in text)
 
 
-class Wakes(dict[str, int]):
-    """What each word wakes by itself or by how it begins; filled as words are met, since they come again and again."""
+def find_words(text: str) -> list[str]:
+    """Return the words of `text` as `WORD` finds them; most messages are ASCII, where splitting takes half the time."""
+    return text.encode().translate(_GAPS).decode().split() if text.isascii() else WORD.findall(text)
 
-    def __init__(self, triggers: Mapping[str, int]) -> None:
+
+_GAPS = bytes(code if re.match(r"\w", chr(code)) else 0x20 for code in range(0x80)) + bytes(range(0x80, 0x100))
+
+
+class Wakes(dict[str, int]):
+    """What each word wakes by itself or by how it begins; filled as words are met, since they come again and again.
+
+    `openings` are patterns that match only where a word begins, after `_` too, or at Chinese letters. Each has a bit,
+    and a word that could begin it wakes that bit: most messages hold none, and the pattern need not be tried on them.
+    """
+
+    def __init__(self, triggers: Mapping[str, int], openings: Iterable[re.Pattern[str]] = ()) -> None:
         super().__init__()
         self.triggers = triggers
+        self.openings: dict[int, int] = {}  # bit by the pattern's id: to hash a long pattern takes microseconds
+        self._whole: dict[str, int] = {}
+        self._starts: dict[str, int] = {}
+        for pattern in openings:
+            bit = self.openings[id(pattern)] = _FIRST_OPENING << len(self.openings)
+            first = heads(pattern)
+            for known, words in ((self._whole, first.whole), (self._starts, first.starts)):
+                for word in words:
+                    known[word] = known.get(word, 0) | bit
 
     def __missing__(self, word: str) -> int:
         if len(self) >= _MEMORY:
             self.clear()
-        wake = self.triggers.get(word, 0) | TRIGGER_PREFIXES.get(word[:PREFIX_LENGTH], 0)
+        wake = self.triggers.get(word, 0) | TRIGGER_PREFIXES.get(word[:PREFIX_LENGTH], 0) | self._opened(word)
         if len(word) > 11:
             wake |= _WIDE
+        if _DIGIT.search(word):
+            wake |= _NUMERIC
+            if _MAY_BE_PASSWORD.search(word):
+                wake |= _SHAPED
+        if _MAY_BE_STREET.search(word):
+            wake |= _STREET
         self[word] = wake
         return wake
 
+    def _opened(self, word: str) -> int:
+        """Return the bits of the patterns that could begin at `word` or after a `_` in it."""
+        if not word.isascii():
+            if not _ALPHABETIC.fullmatch(word):
+                return _ALL_OPEN
+            word = word.translate(SAME_LETTERS)
+        bits = 0
+        for part in word.split("_") if "_" in word else (word,):
+            bits |= self._whole.get(part, 0)
+            for n in range(1, LONGEST + 1):
+                bits |= self._starts.get(part[:n], 0)
+        return bits
 
-_WIDE = 1 << 30  # of a word long enough to be looked at for a key; no recognizer's bit
+
+# of words, no recognizer's bits: one long enough to be looked at for a key, with a digit, and the two kinds above
+_WIDE, _NUMERIC, _SHAPED, _STREET = 1 << 26, 1 << 27, 1 << 28, 1 << 29
+_UNKNOWN = 1 << 31  # of patterns that are no openings: always awake
+_FIRST_OPENING = 1 << 32
+_ALL_OPEN = -_FIRST_OPENING  # every bit from there on
+_ALPHABETIC = re.compile(r"[a-z0-9_\u00df-\u024f\u0400-\u052f\u1e00-\u1eff]+")
 _MEMORY = 200_000  # words that are remembered
 _WAKES = Wakes(TRIGGERS)
 
@@ -170,21 +221,22 @@ class View(NlpArtifacts):  # type: ignore[misc]
     nlp_engine: Any = None
 
     def __init__(self, text: str, wakes: Wakes = _WAKES, lang: str = "") -> None:
-        self._matches: dict[re.Pattern[str], list[re.Match[str]]] = {}
+        self._matches: dict[int, list[re.Match[str]]] = {}
+        self._openings = wakes.openings
         self.text = text
         self.lang = lang  # of the chat, "" where nobody knows
         self.norm, self._offsets = normalise(text)
         self.low = low = lower(self.norm)
         if "ё" in low:
             low = low.replace("ё", "е")
-        self.words = words = WORD.findall(low)
+        self.words = words = find_words(low)
         wake = reduce(or_, map(wakes.__getitem__, words), 0)
-        if _DIGIT.search(low):
+        if wake & _NUMERIC:
             if _DIGITS.search(low):
                 wake |= Wake.DIGITS
-            if _GERMAN_STREET.search(low):
+            if wake & _STREET and _GERMAN_STREET.search(low):
                 wake |= Wake.ADDRESS
-            if _PASSWORD_SHAPE.search(self.norm):
+            if (wake & _SHAPED or _SIGN.search(low)) and _PASSWORD_SHAPE.search(self.norm):
                 wake |= Wake.PASSWORD
         if "@" in low:
             wake |= Wake.AT
@@ -196,10 +248,8 @@ class View(NlpArtifacts):  # type: ignore[misc]
             wake |= Wake.MAIL
         if "://" in low or ".com" in low or ".me/" in low or ".gg/" in low or "www." in low:
             wake |= Wake.URL
-        if wake & _WIDE:
-            wake ^= _WIDE
-            if _LONG.search(low):
-                wake |= Wake.LONG
+        if wake & _WIDE and _LONG.search(low):
+            wake |= Wake.LONG
         if len(words) > 11 and sum(map(BIP39.__contains__, words)) > 7:
             run = 0
             for word in words:
@@ -217,11 +267,12 @@ class View(NlpArtifacts):  # type: ignore[misc]
                     for match in _CJK_TRIGGER.finditer(low):
                         wake |= CJK_TRIGGERS[match[0]]
                 else:
-                    wake |= Wake.NAME | (Wake.ADDRESS if _DIGIT.search(low) else 0)
+                    wake |= Wake.NAME | (Wake.ADDRESS if wake & _NUMERIC else 0)
                     for word in words:
                         if not word.isascii():
                             wake |= wakes.triggers.get(unaccent(word), 0)
-        self.wake = wake
+        self._awake = wake | _UNKNOWN
+        self.wake = wake & (_WIDE - 1)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return offsets in the original text. Invisible characters inside the span are part of it."""
@@ -234,14 +285,28 @@ class View(NlpArtifacts):  # type: ignore[misc]
 
         One that does not ignore case is a lower-case one and is looked for in `low`: that takes a third of the time.
         """
-        known = self._matches
-        if pattern not in known:
-            known[pattern] = list(pattern.finditer(self.norm if pattern.flags & re.IGNORECASE else self.low))
-        return known[pattern]
+        known = self._matches.get(id(pattern))
+        if known is None:
+            text = self.norm if pattern.flags & re.IGNORECASE else self.low
+            known = self._matches[id(pattern)] = list(pattern.finditer(text)) if self.may_hold(pattern) else []
+        return known
+
+    def may_hold(self, pattern: re.Pattern[str]) -> bool:
+        """Return whether any word could begin `pattern`; True of every pattern that the scrubber named no opening."""
+        return self._awake & self._openings.get(id(pattern), _UNKNOWN) != 0
+
+    def finditer(self, pattern: re.Pattern[str]) -> Iterable[re.Match[str]]:
+        """Return where `pattern` stands in `norm`."""
+        return pattern.finditer(self.norm) if self.may_hold(pattern) else ()
+
+    def search(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """Return where `pattern` first stands in `norm`."""
+        return pattern.search(self.norm) if self.may_hold(pattern) else None
 
     @cached_property
     def n_digits(self) -> int:
-        return len(_DIGIT.findall(self.low))
+        raw = self.low.encode(errors="replace")  # every digit is one of ten by now
+        return len(raw) - len(raw.translate(None, _DIGITS_ALONE))
 
     @cached_property
     def has_cyrillic(self) -> bool:
@@ -254,7 +319,14 @@ class View(NlpArtifacts):  # type: ignore[misc]
     @cached_property
     def tokens_at(self) -> list[tuple[int, int]]:
         """Start and end of each word of `words`."""
-        return [m.span() for m in WORD.finditer(self.low)]
+        if not self.low.isascii():
+            return [m.span() for m in WORD.finditer(self.low)]
+        out, end = [], 0
+        for word in self.words:
+            start = self.low.index(word, end)  # between words stands no letter, so that this is the word itself
+            end = start + len(word)
+            out.append((start, end))
+        return out
 
 
 class ChatNlpEngine(NlpEngine):  # type: ignore[misc]

@@ -61,7 +61,7 @@ _WAKE: dict[int, str] = {
         hasło hasła haslo hasla hasłem hasle haslem
         khẩu khau mk matkhau mkhau pss
         контрасе* changed share поменя* сменил* cambié cambie changé geänd* mudei cambiat* zmieni* değiş* secret secrets секрет* master contra admin netflix* netflix disney spotify hulu hbo нетфли* кинопо* спотиф* стим steam icloud okko prime lowercase uppercase capital caps заглав* букв буквы буква буквой гасло впн vpn госуслуг*
-        парол parol parolya parolem паролі пороль паролъ кодов* секрет* ключев* таємн* мереж* network encrypt* memorable decrypt netzw* losun* codew* geheim* logind* anmeld* startpasswort masterpass* masterkenn* passwör* einmal* bildsc* entsp* passw paswword contrs* mets metti pon põe tape digita gib tippe nimm wpisz nhập вводи введи вбей вводь alarm prova prueba essaie spróbuj dene thử спробуй entrare entre accedere użyj гостев* мережа frase palabra secreta phrase chiave chave rede rete kablos* gizli anahtarı şifrey* hasełk* hasełem klucz tajne pas mkhau
+        парол parol parolya parolem паролі пороль паролъ кодов* секрет* ключев* таємн* мереж* network encrypt* memorable decrypt netzw* losun* codew* geheim* logind* anmeld* startpasswort masterpass* masterkenn* passwör* einmal* bildsc* entsp* passw paswword contrs* mets metti pon põe tape digita gib tippe nimm wpisz nhập вводи введи вбей вводь alarm prova prueba essaie spróbuj dene thử спробуй entrare entre accedere użyj гостев* мережа frase palabra secreta phrase chiave chave rede rete kablos* modem* парль парлем пороля парло* psswrd psswo* passowrd passwoed contase* kenwort стиме стима роутере probier* versuch nueva nuova nouveau nowe yenisi vault ipad laptopie prime caps mayúscula minúscula gizli anahtarı şifrey* hasełk* hasełem klucz tajne pas mkhau
         """,
     Wake.CODE: """
         код коды кода коду кодом кодик пин пинк* пинкод* пинкода cvv cvc cvv2 cvc2 цвв цвц домофон* сигнал* сейф* text combo combin* atm банкома* bankomat подтвер* смс смск* эсэмэс*
@@ -74,7 +74,7 @@ _WAKE: dict[int, str] = {
         code-pin пінкод* пін підтв* надіш* введіть
         arrivato arrivata llegó llego llegado reçu recu chegou recebi kam bekommen przyszedł przyszedl geldi gelen wpisz tippe tape digita introduce ворот* калитк* шлагб* чемод* шкафч* замок замке замка двери дверь ввел вводил pini pinim pinin pinimi gate door keypad safe lockbox locker
         google цифры цифр ccv csc csv kpn свв цвц пуш пуша пуше blik digits прийшл* прийшов надіш* надіс* шлагб* хвіртк* сейфу шлюз
-        texted sent sechs tor keller* schlosses garten* hoftor kellertür hoftür authen* combina* kombin* комбін* building entry entrance bike buzzer buzz haustü* torcod* garag* tresor* sperrc* handyc* karten* anmeld* aktivi* schlos* schlüs* fahrrad* zahlen* schlie* prüfn* prüfz* eingan* bildsc* unlock deposit krypto crypto* coffre cadena* interphone caja fuerte cofre interfone cadead* fechad* cancello cancellino cassafo* lucche* citofo* allarme brama bramy domofon furtka furtki sejf sejfu kłódka kłódki asma kapısı két cổng przysz* smskod mtan smstan pushtan chiptan phototan immeuble pincode pincod* doğrul* hane rakam cyfry ziffern zahlen chiffres dígitos digitos cifre c.i. fechadura portão mật điện cửa abhol* paket* packst* gäste* schrank* keybox* пук doorcode gatecode pukcode kodunuz kodum interfon telefonillo klatki klatka цифри цифрами cod accesscode kodik entrycode
+        texted sent sechs tor keller* schlosses garten* hoftor kellertür hoftür authen* combina* kombin* комбін* building entry entrance bike buzzer buzz haustü* torcod* garag* tresor* sperrc* handyc* karten* anmeld* aktivi* schlos* schlüs* fahrrad* zahlen* schlie* prüfn* prüfz* eingan* bildsc* unlock deposit krypto crypto* coffre cadena* interphone caja fuerte cofre interfone cadead* fechad* cancello cancellino cassafo* lucche* citofo* allarme brama bramy domofon furtka furtki sejf sejfu kłódka kłódki asma kapısı két cổng przysz* smskod mtan smstan pushtan chiptan phototan immeuble pincode pincod* doğrul* hane rakam cyfry ziffern zahlen chiffres dígitos digitos cifre c.i. fechadura portão mật điện cửa abhol* paket* packst* gäste* schrank* keybox* пук doorcode gatecode pukcode kodunuz kodum interfon telefonillo klatki klatka цифри цифрами cod accesscode kodik entrycode geschickt gesendet mailroom ipad portal tiefg* paketb* puerta garaje cajero multibanco bancomat geldautomat boîte clés clefs padlock suitcase koffer valise casier maleta taquilla mala armário cassetta valigia armadietto walizka skrytka szafka kilit kilidi kasa valiz bavul khoá khóa vali кладовка ячейка шкафчик валіза przysłał przysłała
         """,
     Wake.DOCUMENT: """
         паспор* серия серии снилс инн огрн огрнип полис* омс дмс водител* права прав ву удостов* загран* закордонн* свидет* рнокпп іпн ідент* посвід* податк* ід id єдрпоу унзр
@@ -87,7 +87,7 @@ _WAKE: dict[int, str] = {
         pesel nip regon dowód dowod dowodu dowodem paszport* prawo jazdy
         kimlik tckn tc tckimlik pasaport* ehliyet* vergi vkn sgk
         cccd cmnd cmt căn hộ chiếu chieu bhyt mst bhxh gplx
-        sv svnr rvnr pesel* водій* nuss spi єнп енп медпол* айді посвідка lappen fahrer* kvnr kv egk gesund* tarjeta cédula cedula rut documento persnr passnr passnu* impôts sns cie sürücü sağlık chứng minh bảo hiểm định danh dow fein ni ci employer medical ehliyetim
+        título eleitor pis pasep ctps séjour residence brp permesso soggiorno aufent* schwerb* pobytu legity* ikamet внж рвп sv svnr rvnr fs fsnr pesel* водій* nuss spi єнп енп медпол* айді посвідка lappen fahrer* kvnr kv egk gesund* tarjeta cédula cedula rut documento persnr passnr passnu* impôts sns cie sürücü sağlık chứng minh bảo hiểm định danh dow fein ni ci employer medical ehliyetim
         """,
     Wake.BANK: """
         счет счёт счета счёта рс карта карту карты карте карточ* реквиз* лицев* срок iban бик картк* рахун* рахунок
@@ -127,7 +127,7 @@ _WAKE: dict[int, str] = {
         номер номера номером номерн* номерз* госном* авто машин* машина тачк* тачка гос номерок авто автом* машиною
         plate plates tag reg registr* license licence car matric* matríc* coche placa placas plaque immat* immatr* voiture auto kennz* kennze* nummern* nummer carro targa macchina
         rejest* rejestr* tablic* samochód auta auto
-        blachy blacha kfz wagen araç araci caisse chapa targata parkt geparkt gehört moto motos scooter furgon* camion* мотик мотоц* polo passat golf škoda skoda octavia opel corsa renault clio megane mégane peugeot citroen citroën fiat panda punto nissan mazda hyundai mercedes corolla camry civic dacia duster volvo lexus tesla subaru mitsubishi suzuki volkswagen vw chevrolet jeep prius bmw audi toyota honda ford kia ниссан ніссан камри королла солярис рено опель мазда хонда шкода мерс бмв ауди ауді форд пежо ланос держномер* номерний suv truck van parked targata tags plaka* plakam plakası araba biển bien xe
+        moped mofa roller blachy blacha kfz wagen araç araci caisse chapa targata parkt geparkt gehört moto motos scooter furgon* camion* мотик мотоц* polo passat golf škoda skoda octavia opel corsa renault clio megane mégane peugeot citroen citroën fiat panda punto nissan mazda hyundai mercedes corolla camry civic dacia duster volvo lexus tesla subaru mitsubishi suzuki volkswagen vw chevrolet jeep prius bmw audi toyota honda ford kia ниссан ніссан камри королла солярис рено опель мазда хонда шкода мерс бмв ауди ауді форд пежо ланос держномер* номерний suv truck van parked targata tags plaka* plakam plakası araba biển bien xe
         """,
     Wake.MAIL: """
         собак* собака собачк* точка почта почту почте мыло емейл имейл мейл gmail гмейл джимейл mail email hotmail yahoo outlook icloud proton protonmail yandex yandexru яндекс
@@ -156,15 +156,66 @@ _WAKE: dict[int, str] = {
 
 CJK_TRIGGERS: dict[str, int] = {
     **dict.fromkeys(
-        ["密码", "密碼", "口令", "暗号", "提取码", "账号", "登录", "登陆", "密钥", "wifi", "WiFi", "WIFI", "无线"],
+        [
+            "密码",
+            "密碼",
+            "路由器",
+            "口令",
+            "暗号",
+            "提取码",
+            "账号",
+            "登录",
+            "登陆",
+            "密钥",
+            "wifi",
+            "WiFi",
+            "WIFI",
+            "无线",
+        ],
         Wake.PASSWORD | Wake.USER | Wake.BANK,
     ),
     **dict.fromkeys(
-        ["三位", "3位", "验证码", "驗證碼", "校验码", "动态码", "门禁", "门锁", "保险箱", "安全码", "取件码", "码"],
+        [
+            "三位",
+            "3位",
+            "验证码",
+            "驗證碼",
+            "校验码",
+            "动态码",
+            "门禁",
+            "门锁",
+            "开机",
+            "解锁",
+            "锁屏",
+            "行李箱",
+            "储物柜",
+            "车库",
+            "保险柜",
+            "保险箱",
+            "安全码",
+            "取件码",
+            "码",
+        ],
         Wake.CODE,
     ),
     **dict.fromkeys(
-        ["身份证", "身份證", "护照", "驾照", "驾驶证", "社保", "医保", "税号", "纳税", "证件", "护照号"], Wake.DOCUMENT
+        [
+            "身份证",
+            "身份證",
+            "通行证",
+            "回乡证",
+            "居住证",
+            "护照",
+            "驾照",
+            "驾驶证",
+            "社保",
+            "医保",
+            "税号",
+            "纳税",
+            "证件",
+            "护照号",
+        ],
+        Wake.DOCUMENT,
     ),
     **dict.fromkeys(["卡号", "银行卡", "信用卡", "有效期", "账户", "帐号", "帐户", "钱包", "尾号"], Wake.BANK),
     **dict.fromkeys(

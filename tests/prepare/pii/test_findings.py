@@ -85,6 +85,93 @@ def test_talk_about_passwords_stays(scrubber: Scrubber, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("the old one was mountain, new password is valley all lowercase", ["mountain", "valley"]),
+        ("I changed my password from butterfly to dragonfly", ["butterfly", "dragonfly"]),
+        ("did you say the pw was honeybee or bumblebee?", ["honeybee", "bumblebee"]),
+        ("moonlight should still work as the password", ["moonlight"]),
+        ("tell him the password, it's kingfisher", ["kingfisher"]),
+        ("use hedgehog for the shared drive password", ["hedgehog"]),
+        ("Pass: correct horse battery staple", ["correct horse battery staple"]),
+        ("gib bei passwort einfach mondlicht ein", ["mondlicht"]),
+        ('PW lautet "blaue Stunde" mit leerzeichen', ["blaue Stunde"]),
+        ("wie war noch mal das passwort?\nkirschkern glaub ich", ["kirschkern"]),
+        ("ich hab das passwort vom nas auf tintenfisch geändert", ["tintenfisch"]),
+        ("если спросит пароль, пиши облако", ["облако"]),
+        ("пароль сменили, вместо василёк теперь подснежник", ["василёк", "подснежник"]),
+        ("пароль это фамилия препода колмогоров", ["колмогоров"]),
+        ("пароль той самий що й був, черешня", ["черешня"]),
+        ("cambié la clave, ahora es tormenta", ["tormenta"]),
+        ("ponle de contraseña girasol y ya", ["girasol"]),
+        ("contraseña del wifi del pueblo: la casa de la abuela", ["la casa de la abuela"]),
+        ("j'ai mis papillon comme mot de passe", ["papillon"]),
+        ("le code du wifi c'est jaimelesfrites sans majuscule", ["jaimelesfrites"]),
+        ("prova con ciliegia, era quella la password", ["ciliegia"]),
+        ("coloca jabuticaba como senha", ["jabuticaba"]),
+        ("hasło do wifi kotekpsotek małymi", ["kotekpsotek"]),
+        ("şifremiz köpeğin adı, pamuk", ["pamuk"]),
+        ("mật khẩu cũ là trasua, mới là banhmi", ["trasua", "banhmi"]),
+        ("to samo co na laptopie, zlotarybka", ["zlotarybka"]),
+        ("modemin altında yazıyo, zeytinlipogaca", ["zeytinlipogaca"]),
+    ],
+)
+def test_a_plain_word_is_a_password_by_its_place(scrubber: Scrubber, text: str, values: list[str]) -> None:
+    assert found(scrubber, text) == [("PASSWORD", value) for value in values]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the password is... drumroll... i dont know either",
+        "my password is ridiculous, change it",
+        "use a password with ten characters",
+        "the password for my work laptop",
+        "der typ mit dem passwort-shirt",
+        "mein kennwort ist abgelaufen, muss mir ein neues ausdenken",
+        "passwort ist bei mir im kalender notiert",
+        "пароль знает только админ",
+        "пароль на столе под клавиатурой",
+        "скинь пароль, дружище",
+        "faut un mdp de 12 caractères avec un chiffre",
+        "la contraseña es la de siempre",
+        "hasło jest za krótkie",
+        "netflix? the new documentary about volcanoes",
+        "忘记密码了 重置半天收不到邮件",
+    ],
+)
+def test_words_in_other_places_stay(scrubber: Scrubber, text: str) -> None:
+    assert found(scrubber, text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found_there"),
+    [
+        ("user pi, pw vesna_2024", [("USERNAME", "pi"), ("PASSWORD", "vesna_2024")]),
+        ("login kasia.w87 hasło zupapomidorowa", [("USERNAME", "kasia.w87"), ("PASSWORD", "zupapomidorowa")]),
+        ("tài khoản hieu.trann mật khẩu anhyeuem123", [("USERNAME", "hieu.trann"), ("PASSWORD", "anhyeuem123")]),
+        (
+            "amex 3484 359810 83552 04/29 4082",
+            [("CREDIT_CARD", "3484 359810 83552"), ("CARD_EXPIRY", "04/29"), ("PIN", "4082")],
+        ),
+        ("the 2fa thing says 095713 now, no wait it refreshed 446280", [("OTP", "095713"), ("OTP", "446280")]),
+        ("portal 2580 y luego el 4ºA", [("PIN", "2580")]),
+        ("le cadenas du vélo 8304", [("PIN", "8304")]),
+        ("paypal hat 208844 geschickt", [("OTP", "208844")]),
+        ("KV-Nr steht auf der karte: A123456780", [("HEALTH_ID", "A123456780")]),
+        ("fs-nr. J430A05XW21", [("DRIVER_LICENSE", "J430A05XW21")]),
+        ("приватник от метамаска " + "4b3b6aa4afc572d5" * 4, [("PRIVATE_KEY", "4b3b6aa4afc572d5" * 4)]),
+        ("TAN-Verfahren wird umgestellt ab 2026", []),
+        ("me piden el pin y no me acuerdo si lo cambié en 2022", []),
+        ("код в прод не выкатили, тесты упали на 1432 строке", []),
+        ("commit " + "4b3b6aa4afc572d5" * 4, []),
+    ],
+)
+def test_what_stands_beside_names_a_value(scrubber: Scrubber, text: str, found_there: list[tuple[str, str]]) -> None:
+    assert found(scrubber, text) == found_there
+
+
+@pytest.mark.parametrize(
     ("text", "entity", "value"),
     [
         ("мир 2200 3814 5567 8019", "CREDIT_CARD", "2200 3814 5567 8019"),
