@@ -139,7 +139,7 @@ def invented(norm: str) -> Iterator[Span]:
             continue
         written = norm[slice(*sentence.spans[i])]
         is_quoted = sentence.gaps[i].endswith(('"', "«")) and sentence.gaps[i + 1].startswith(('"', "»"))
-        if is_quoted and is_spelt:
+        if is_quoted and is_spelt and _ACCOUNT.search(low):
             yield sentence.spans[i]
             return
         if _ORDINARY.fullmatch(word) or not written[1:].islower() or (written[0].isupper() and not is_spelt):
