@@ -367,7 +367,7 @@ _BIRTH = re.compile(
     r"(?<![^\W_])(?:нар\.|роди(?:л[аись]*|лся|лась|вш\w+)|рожд[её]н\w*|рожденье|рождени[яе]|дата рожд(?:ения|\.)?|день варенья|р\. ?н\.|день рождени\w|дне рождени\w|днюх\w+|др|д\.р\.?|д/р|г\.?р\.?|г\. ?р\.|года рождения|народи\w+|дата народження|день народження|народжен\w+|дн|"
     r"born|b-?day|birth ?days?|birth ?date|date of birth|dob|d\.o\.b\.?|birth|"
     r"nac[ií]|naci[oó]|nacid[oa]|nacimiento|cumple\w*|cumpl[oí]|f\.?nac\.?|fecha de nacimiento|f\. ?nac\.?|née? le|née?|naissance|ddn|anniv\w*|anniversaire|geboren|geb\.?|geburts\w+|geb(?:urts)?-?(?:dat|tag)\w*|"
-    r"nasc[ie]\w*|nasc\.?|nascimento|data nasc\.?|faço anos|dn|anivers[aá]rio|niver|data de nascimento|nato|nata|nascita|compleanno|compio|urodz\w+|ur\.|data ur\.?|rocznik|data urodzenia|urodziny|doğum(?: tarihi\w*| gün\w*)?|dogum\w*|doğdu\w*|doğumlu\w*|dt|d\.t\.|sinh(?: ngày| nhật| năm)?|sn|ngày sinh|生日|出生\w*|生于)(?![^\W_])|生日|出生|生于|年生",
+    r"nasc[ie]\w*|nasc\.?|nascimento|data nasc\.?|faço anos|dn|anivers[aá]rio|niver|data de nascimento|nato|nata|nascita|compleanno|compio|urodz\w+|ur\.|data ur\.?|rocznik|data urodzenia|urodziny|doğum(?: tarihi\w*| gün\w*)?|dogum\w*|doğdu\w*|doğumlu\w*|dt|d\.t\.|d\.? ?tarihi|sinh(?: ngày| nhật| năm)?|sn|ngày sinh|生日|出生\w*|生于)(?![^\W_])|生日|出生|生于|年生",
 )
 _NAMED_DATE = re.compile(r"[А-ЯЁІЇ][а-яёії]+(?:вич|вна|чна)[ауеы]?,? ?(\d{1,2}[./]\d{1,2}[./](?:19|20)\d\d)(?!\d)")
 _NOT_BIRTH = re.compile(

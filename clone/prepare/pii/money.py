@@ -43,7 +43,7 @@ _EXPIRY_NAMED = re.compile(
 )
 _CVV_WORD = re.compile(r"(?<!\w)(?:cv[cv]2?|цвв|свв|cvn)(?!\w)", re.IGNORECASE)
 _TO_CVV = re.compile(  # what may stand between a card and its code
-    r"[\s,;/|()\-–.]*(?:(?:cv[cv]2?|cid|csc|сзади|ззаду|back|on the back|hinten|dietro|atrás|au dos|z tyłu|arkada|sau|code|код|цвв|свв|cvn|c[oó]d(?:igo)?|sec|и|and|y|et|e|и код)\.?[\s:=\-]*)*",
+    r"[\s,;/|()\-–.]*(?:(?:cv[cv]2?|cid|csc|сзади|ззаду|back|on the back|hinten|dietro|atrás|au dos|dos|verso|z tyłu|arkada|sau|code|код|цвв|свв|cvn|c[oó]d(?:igo)?|sec|и|and|y|et|e|и код)\.?[\s:=\-]*)*",
     re.IGNORECASE,
 )
 _SHORT_PIN = re.compile(r"(?<!\d)(\d{3})(?!\d)")

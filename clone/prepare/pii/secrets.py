@@ -56,7 +56,7 @@ _WIFI_KEY = re.compile(  # what is printed under a router
 _LOGIN_KEYWORD = re.compile(
     _B
     + r"(?:за|ло)?логин\w*|log ?-?in|logon|sign ?-?in|log into|зайди|заходи|войди|prova|prueba|essaie|spróbuj|dene|thử|спробуй|entrare|entre|accedere|użyj|вход|входи|учетк\w+|учётк\w+|логпас\w*|unlock|credentials|creds"
-    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|роутер\w*|router|админк\w+|вхід|увійди|логінься|accedi|acceder|ingresa|inicia sesi[oó]n|connecte\w*|logg|einloggen|gir|доступ\w*|попробуй|try|vpn|впн|госуслуг\w*|changed (?:it )?to|set (?:it )?to|new one|(?:get|got|getting|let(?:s)? (?:me|you)|gets you) in with|don'?t share|mach (?:einfach )?mal|nimm(?: einfach)?(?: mal)?|versuch(?: es| mal)*|probier(?: es| mal)*|поменял[аи]? (?:его )?на|сменил[аи]? (?:его )?на|cambi[ée] a|changé en|geändert auf|acc|акк|аккаунт\w*"
+    r"|anmeld\w+|einlogg\w+|zugang|identifiants?|acceso|accedes?|entra|entrar|giriş|dane do logowania|zaloguj\w*|accesso|credenziali|credenciales|credenciais|connexion|đăng nhập|роутер\w*|router|админк\w+|вхід|увійди|логінься|accedi|acceder|ingresa|inicia sesi[oó]n|connecte\w*|logg|einloggen|gir|доступ\w*|попробуй|try|vpn|впн|госуслуг\w*|changed (?:it )?to|set (?:it )?to|new one|(?:get|got|getting|let(?:s)? (?:me|you)|gets you) in with|don'?t share|mets|metti|tape[sz]?|digita|wpisz|wpisujesz|nhập|inserisci|escribe|вбей|вбивай|mach (?:einfach )?mal|nimm(?: einfach)?(?: mal)?|versuch(?: es| mal)*|probier(?: es| mal)*|поменял[аи]? (?:его )?на|сменил[аи]? (?:его )?на|cambi[ée] a|changé en|geändert auf|acc|акк|аккаунт\w*"
     + _E
     + "|登录|登陆|账号",
     re.IGNORECASE,
@@ -95,6 +95,8 @@ class ChatPasswordRecognizer(ChatRecognizer):
             if hit.entity == Entity.PASSWORD:
                 yield from self._variants(view.norm, hit)
                 named = _NAMED_USER.search(view.norm, max(0, hit.start - 80), hit.start)
+                if named is None and not _NETWORK_KEYWORD.search(view.low, max(0, hit.start - 60), hit.start):
+                    named = _USER_BEFORE.search(view.norm, max(0, hit.start - 50), hit.start)
                 if named and named["user"].lower() not in _NOT_A_VALUE | _FILLER and not named["user"].isdigit():
                     yield Hit(*named.span("user"), Entity.USERNAME, 0.55, "username.pair")
                 user = _SLASHED.search(view.norm, max(0, hit.start - 40), hit.start)
@@ -411,6 +413,10 @@ _THE_NEW = re.compile(  # "la nueva es ...", with no word of what is new
     r"(?:^|[\n,.;!] ?)(?:(?:ok|ahora|so|also|jetzt|ora|agora|теперь) )?(?:the new one(?: is|'s)?|new one(?: is|'s|:)|neues(?: ist|:)|das neue ist|la nueva(?: es|:)|la nuova(?: è|:)|le nouveau(?:,? c'est|:| est)|a nova(?: é|:)|nowe(?: to| jest|:)|yenisi|yeni:|новый(?: это| -|:)|новий(?: це| -|:)|mới là) ?[\"«]?(?P<value>[^\W\d_][\w.!@#$%&*-]{7,31})(?=[\s\"»,]|[.!]|$)",
     re.IGNORECASE,
 )
+_USER_BEFORE = re.compile(  # "librus 4418203u hasło ...": letters and digits or signs right before the word
+    r"(?<![\w.@/+-])(?P<user>(?=[\w.-]*[A-Za-z])(?=[\w.-]*[\d_.])[A-Za-z0-9][\w.-]{2,30}\w)[\s,;/|]{1,3}(?:passwor[td]|pass|pw|mk|mdp|kennwort|mật khẩu|contraseña|clave|senha|hasło|şifresi|şifre|parolası|parola|пароль|пасс?)[\s:=–-]{1,3}$",
+    re.IGNORECASE,
+)
 _SLASHED = re.compile(r"(?<![\w.@+-])([A-Za-z][\w.@+-]{2,31})\s+/\s+$")
 _TO_PASS = re.compile(  # to pass something on
     r"(?<!\w)(?:to|can|could|should|must|will|would|you|we|i|they|and|or|just|not|n't|then|i'll|we'll|does|did|do|don't|cannot|compiler|always|also|only|test|tests|it|which|llvm|optimization|the \w+) $",
@@ -544,7 +550,7 @@ class ChatCodeRecognizer(ChatRecognizer):
             yield Hit(match.start(1), match.end(1), Entity.PIN, 0.7, "code.unlock")
         for lock in view.finditer(_LOCK):
             yield Hit(lock.start(1), lock.end(1), Entity.PIN, 0.7, "code.lock")
-        for match in _OPENS.finditer(view.low):
+        for match in _OPENS.finditer(view.low) if view.n_digits > 2 else ():
             if not _is_counted(norm, match.end()) and not _COSTS.search(view.low):
                 yield Hit(*match.span("code"), Entity.PIN, 0.7, "code.opens")
         for match in _SENT_ME.finditer(norm) if view.n_digits >= 6 else ():
@@ -552,7 +558,7 @@ class ChatCodeRecognizer(ChatRecognizer):
                 yield Hit(*match.span(match.lastindex or 1), Entity.OTP, 0.6, "otp.sent")
         for match in _SENT_SIX.finditer(norm) if view.n_digits >= 4 else ():
             group = match.lastindex or 1
-            yield Hit(*match.span(group), Entity.OTP if group < 3 else Entity.PIN, 0.6, "code.told")
+            yield Hit(*match.span(group), Entity.OTP if group < 4 else Entity.PIN, 0.6, "code.told")
         for match in _HASHED.finditer(norm) if "#" in norm else ():
             yield Hit(match.start(), match.end(), Entity.PIN, 0.7, "code.hash")
         for match in view.finditer(_ENTRANCE):
@@ -655,10 +661,10 @@ _OPENS = re.compile(  # what takes a code, what it is of, and the code: "boîte 
     r"|bo[iî]te à cl[eé][fs]?s?|cadenas|coffre|portail|portillon|interphone|digicode|valise|casier|puerta|portal|garaje|caja fuerte|candado|alarma|maleta|taquilla|caja de llaves|trastero"
     r"|port[aã]o|cofre|cadeado|fechadura|arm[aá]rio|mala|cassaforte|cancello|portone|lucchetto|valigia|armadietto|cassetta|citofono|k[łl][óo]dka|brama|furtka|sejf|walizka|domofon|skrytka|szafka"
     r"|kilidi?|kasa|valiz|bavul|garaj|dolap|kho[áa]|khóa|két|cổng|vali|замок|сейф|чемодан|домофон|калитка|ворота|шлагбаум|сигнализация|кладовка|ячейка|шкафчик|ключница|валіза|хвіртка|сигналізація|комірка|комора"
-    r"|cajero|multibanco|bancomat|bankomat|geldautomat|банкомат|lockbox|key ?box|padlock|suitcase|keypad)(?![^\W_])|行李箱|门锁|保险柜|储物柜|车库)"
+    r"|cajero|multibanco|bancomat|bankomat|geldautomat|банкомат|safe(?= (?:is )?\d\d?-)|cantina|lockbox|key ?box|padlock|suitcase|keypad)(?![^\W_])|行李箱|门锁|保险柜|储物柜|车库)"
     r"(?:[ ,](?:du|de|del|della|des|do|da|la|el|il|le|vom|am|an|der|im|of|the|on|for|is|ist|от|на|у|в|od|w|z|số|mã|è|é|es|est|to|là|это|це|c'est|code|код|geht|mit|hat|öffnet|opens|with|am|hintereingang|открывается)){0,5}"
     r"(?: (?!kost|cuest|coût|cout|cost|koszt|стои|prei|price|um |at |seit|since|desde|dal |от |ab )[^\W\d_]{3,}){0,2}[ :=,-]{1,3}"
-    r"(?!(?:19|20)\d\d(?!\d)|\d{1,3}000(?!\d))(?P<code>[*#]?\d{3,8}[*#]|\d{4,6}|\d(?:-\d){2,5}|\d\d(?:-\d\d){2}|\d{3}(?=\W*$))(?![\w:/-]|[.,]\d| ?[€$£%])"
+    r"(?!(?:19|20)\d\d(?!\d)|\d{1,3}000(?!\d))(?P<code>[*#]?\d{3,8}[*#]|\d{4,6}|\d(?:-\d){2,5}|\d{1,2}(?:-\d{1,2}){2}|\d{3}(?=\W*$)|(?:(?<=cadenas )|(?<=candado )|(?<=cadeado )|(?<=lucchetto )|(?<=kłódka )|(?<=замок ))\d{3})(?![\w:/-]|[.,]\d| ?[€$£%])"
 )
 _UNLOCK = re.compile(  # "handy entsperren mit 258014"
     r"(?<![^\W_])(?:entsperr(?:en|t|st)|unlocks?|разблокир\w+|розблок\w+|desbloque\w+|débloqu\w+|déverrouill\w+|sblocca(?:re|si)?|odblok\w+)(?: [^\W\d_]+){0,2}"
@@ -685,8 +691,9 @@ _IN_YEAR = re.compile(
 _SIX = re.compile(r"(?<![\w.,:/+\-])(?!\d+0{2,}(?!\d))\d{6}(?![\w:/\-]|\.\d)")
 _SENT_SIX = re.compile(  # "paypal hat 208844 geschickt"
     r"(?<![\w.,:/+\-$€£])(?!\d+0{2,}(?!\d))(\d{6})(?: mir)? (?:geschickt|gesendet|zugeschickt|sent me|прислал\w?|пришл[аои]|пришёл|inviato|mandato|enviado|envoyé|wysłał\w?|przyszło|geldi|gönderdi|надісла\w+|прийшло)(?![^\W_])"
+    r"|(?:(?<![^\W_])(?:txt(?:ed)?|texted|gửi|надісла\w+|прислал\w?|przysłał\w?|envió|mandó|enviou|mandou|inviato|schickt|gönderdi|confirma con(?: el)?|confirm with)|发了|发来)(?: (?:me|us|mir|мне|mi|me|за|код))? (\d\d \d\d \d\d|\d{3} \d{3}|\d(?: \d){3,5})(?![\w.,:/\-]| \d)"
     r"|(?:mine|meine[rs]?|mío|mien|мне|у меня|в смс|sms|text) (?:says|said|sagt|steht|dice|dit|diz|mówi|написано|говорит) (\d{4,8})(?![\w.,:/\-])"
-    r"|(?<![^\W_])(?:цифр[ыиа]|digits|ziffern|cifre|cifras|chiffres|cyfry)(?: (?:вроде|такие|там|кажется|были|это|тоже|наче|це|are|were|sind|sono|son|sont|to)){0,2}:? (\d{4,8})(?![\w.,:/\-])"
+    r"|(?<![^\W_])(?:цифр[ыиа]|digits|numbers|ziffern|cifre|cifras|chiffres|cyfry)(?: (?:вроде|такие|там|кажется|были|это|тоже|наче|це|are|were|sind|sono|son|sont|to)){0,2}:? (\d{4,8})(?![\w.,:/\-])"
     r"|(?<![^\W_])(?:the same|same|gleiche\w?|тот же|такой же|такой самий|той самий|to samo|mism[oa]|même|stess[oa]|mesm[oa]|aynı) (?:[^\W\d_]+ ){1,5}?[^\W\d_]*(?:ipad|iphone|phone|tablet|handy|laptop\w*|ноут\w*|телефон\w*|планшет\w*|móvil|téléphone|telefon\w*|telefono|celular)\W{1,3}(\d{4}|\d{6})(?=\W*$)",
     re.IGNORECASE,
 )

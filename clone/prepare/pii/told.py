@@ -139,7 +139,7 @@ def invented(norm: str) -> Iterator[Span]:
             continue
         written = norm[slice(*sentence.spans[i])]
         is_quoted = sentence.gaps[i].endswith(('"', "«")) and sentence.gaps[i + 1].startswith(('"', "»"))
-        if is_quoted and is_spelt:
+        if is_quoted and is_spelt and _ACCOUNT.search(low):
             yield sentence.spans[i]
             return
         if _ORDINARY.fullmatch(word) or not written[1:].islower() or (written[0].isupper() and not is_spelt):
@@ -162,7 +162,7 @@ def invented(norm: str) -> Iterator[Span]:
 
 _LONG_WORD = re.compile(r"[^\W\d_][^\W\d_-]{8}|[^\W\d_]-[^\W\d_]{2,}-[^\W\d_]|[\"«]")
 _ACCOUNT = re.compile(  # what one logs in to, where no password is named
-    r"(?<![^\W_])(?:wi-?fi|wlan|modem\w{0,3}|router\w?|hotspot|netflix\w*|hulu|spotify|disney|hbo|prime|steam|icloud|ipad|laptop\w{0,3}|вай-?фа\w+|роутер\w?|модем\w?|нетфликс\w?|ноут\w?|стим\w|кинопоиск\w?|спотифа\w+|vault|винд[ае])(?![^\W_])|路由器|无线"
+    r"(?<![^\W_])(?:wi-?fi|wlan|modem\w{0,3}|router\w?|hotspot|netflix\w*|hulu|spotify|disney|hbo|prime|steam|icloud|ipad|laptop\w{0,3}|вай-?фа\w+|роутер\w?|модем\w?|нетфликс\w?|ноут\w?|стим\w|кинопоиск\w?|спотифа\w+|ordi|ordinateur|portátil|compu|computador\w?|computer\w{0,2}|komp\w{0,4}|bilgisayar\w{0,4}|комп\w{0,3}|tablet\w{0,3}|планшет\w?|vault|винд[ае])(?![^\W_])|路由器|无线"
 )
 
 
@@ -482,6 +482,11 @@ def _stands_as_key(sentence: _Sentence, i: int) -> bool:
 def _is_key_later(sentence: _Sentence, i: int) -> bool:
     """`raincloud is the password`, nothing but what may stand between before it."""
     words, k = sentence.words, i + 1
+    if k < len(words) and _CLAUSE.search(sentence.gaps[k]) and all(word in _SKIP for word in words[:i]):
+        for at in range(k, len(words) - 1):  # `Noisette, comme le lapin, c'est le mot de passe`
+            is_first = _CLAUSE.search(sentence.gaps[at]) is not None
+            if is_first and (words[at] in _THATS or words[at] == "c") and _reaches_key(sentence, at + 1):
+                return True
     while k < min(i + 6, len(words)) and words[k] in _THATS:
         k += 1
     if k >= len(words) or (k == i + 1 and words[k] not in _TOLD):
@@ -500,7 +505,7 @@ def _reaches_key(sentence: _Sentence, k: int) -> bool:
         if sentence.is_key[k]:
             return not _MANY.fullmatch(sentence.words[k])
         word = sentence.words[k]
-        if not (word in _THE or word in _SKIP or word in _NEW or word in _THINGS or is_of_thing(word)):
+        if not (word in _THE or word in _SKIP or word in _NEW or word in _TOLD or word in _THINGS or is_of_thing(word)):
             return False
         k, n = k + 1, n + 1
     return False
