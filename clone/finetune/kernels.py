@@ -32,7 +32,7 @@ class Tile:
 
 # The fastest of those tried on an H200 with Falcon-7B's widths.
 _GELU = Tile(rows=32, width=128)
-_GELU_BACK = Tile(rows=32, width=128)
+_GELU_BACK = Tile(rows=64, width=64)
 _ADD = Tile(rows=32, width=128)
 _NORM_WARPS = 4
 
