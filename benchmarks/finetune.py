@@ -99,12 +99,14 @@ def timed(
 # -- ours -------------------------------------------------------------------------------------------------------------
 
 
-def our_model(n_layer: int | None, frozen: str, checkpointing: bool) -> tuple[Any, list[Any], Any]:
+def our_learner(n_layer: int | None, frozen: str, checkpointing: bool) -> Any:
+    from clone.finetune.devices import make_fabric
+    from clone.finetune.learner import Learner
     from clone.finetune.packed import PackedModel
     from clone.lm.lit import fields_of
     from clone.lm.model import Transformer
     from clone.lm.shape import Shape
-    from clone.lm.weights import adapter_parameters, add_adapter
+    from clone.lm.weights import add_adapter
 
     free()
     fields = fields_of("tiiuae/falcon-7b")
@@ -122,24 +124,9 @@ def our_model(n_layer: int | None, frozen: str, checkpointing: bool) -> tuple[An
     model.requires_grad_(False)
     targets = ["attn.qkv", "attn.proj", "mlp.fc", "mlp.proj"]
     add_adapter(model, targets=targets, rank=16, alpha=32, dropout=0, seed=0)
-    parameters = list(adapter_parameters(model).values())
     packed = PackedModel(model, frozen=frozen, checkpointing=checkpointing, compiles=True)
     free()
-    return packed, parameters, torch.optim.AdamW(parameters, lr=2e-4, betas=(0.9, 0.95), fused=True)
-
-
-def our_step(packed: Any, parameters: list[Any], optimizer: Any, batches: list[Any]) -> float:
-    """Learn from the rows of a step as training does, and return the loss."""
-    n_learned = sum(batch.n_learned for batch in batches)
-    total = torch.zeros((), device=DEVICE)
-    for batch in batches:
-        loss = packed(batch.to(DEVICE)) / n_learned
-        loss.backward()
-        total += loss.detach()
-    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
-    return float(total)
+    return Learner(make_fabric("cuda"), packed, 2e-4)
 
 
 def synthetic(lengths: list[int], vocab: int) -> Any:
@@ -153,15 +140,22 @@ def synthetic(lengths: list[int], vocab: int) -> Any:
     return Sequences(ids, learned, torch.tensor([0, *lengths]).cumsum(0), len(lengths), 0, 0, 0, 1, 1, {})
 
 
-def steps_of(sequences: Any, epoch: int, row_tokens: int) -> Iterator[tuple[int, list[Any]]]:
-    """Yield the tokens of each step of an epoch and its rows, as training plans them."""
-    from clone.finetune.rows import lay_row, plan_epoch
+def learning(learner: Any, sequences: Any, row_tokens: int, n_epochs: int | None) -> Iterator[int]:
+    """Make steps as training plans and makes them, and yield the tokens of each."""
+    from clone.finetune.rows import plan_epoch
     from clone.finetune.schedule import default_step_tokens
 
     step_tokens = default_step_tokens(sequences.n_tokens)
-    lengths = sequences.lengths.tolist()
-    for rows in plan_epoch(sequences, 0, epoch, row_tokens, step_tokens):
-        yield sum(lengths[i] for row in rows for i in row), [lay_row(sequences, row) for row in rows]
+    epochs = itertools.count() if n_epochs is None else range(n_epochs)
+    plans = (plan_epoch(sequences, 0, epoch, row_tokens, step_tokens) for epoch in epochs)
+    steps = learner.lay(sequences, itertools.chain.from_iterable(plans), row_tokens)
+    coming = next(steps, None)
+    while coming is not None:
+        step = coming
+        told = learner.learn(step, 2e-4)
+        coming = next(steps, None)
+        told.tolist()
+        yield step.n_tokens
 
 
 def ours(
@@ -171,16 +165,10 @@ def ours(
 
     row_tokens = row_tokens or GPU_ROW
     mean = MEAN * longest // LONGEST if longest > LONGEST else MEAN
-    packed, parameters, optimizer = our_model(n_layer, frozen, checkpointing)
-    sequences = synthetic(chat_lengths(8192, mean, longest), packed.model.shape.vocab_size)
-    steps = itertools.chain.from_iterable(steps_of(sequences, epoch, row_tokens) for epoch in itertools.count())
-
-    def step(i: int) -> int:
-        n_tokens, batches = next(steps)
-        our_step(packed, parameters, optimizer, batches)
-        return n_tokens
-
-    timed(name, step, n_warm=4, row_tokens=row_tokens, frozen=frozen, checkpointing=checkpointing)
+    learner = our_learner(n_layer, frozen, checkpointing)
+    sequences = synthetic(chat_lengths(8192, mean, longest), learner.model.model.shape.vocab_size)
+    steps = learning(learner, sequences, row_tokens, None)
+    timed(name, lambda i: next(steps), n_warm=4, row_tokens=row_tokens, frozen=frozen, checkpointing=checkpointing)
 
 
 def our_epoch(tensors: dict[str, torch.Tensor], frozen: str, n_layer: int | None) -> float:
@@ -190,11 +178,11 @@ def our_epoch(tensors: dict[str, torch.Tensor], frozen: str, n_layer: int | None
 
     n = len(tensors["starts"]) - 1
     sequences = Sequences(tensors["ids"], tensors["is_learned"], tensors["starts"], n, 0, 0, 0, 1, 1, {})
-    packed, parameters, optimizer = our_model(n_layer, frozen, False)
+    learner = our_learner(n_layer, frozen, False)
     torch.cuda.synchronize()
     began = time.perf_counter()
-    for _, batches in steps_of(sequences, 0, GPU_ROW):
-        our_step(packed, parameters, optimizer, batches)
+    for _ in learning(learner, sequences, GPU_ROW, 1):
+        pass
     torch.cuda.synchronize()
     seconds = time.perf_counter() - began
     ROWS.append(

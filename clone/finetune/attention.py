@@ -25,13 +25,17 @@ class Tile:
 
     rows: int  # queries times heads of a program
     columns: int  # keys that it looks at together
-    parts: int  # programs that share the rows above one block of keys
+    parts: int = 1  # programs that share the rows above one block of keys
     warps: int = 4
     stages: int = 3
 
 
 # The fastest of those tried on an H200 with Falcon-7B's heads, for chats of 120 tokens and for documents of 480.
-_TILE = Tile(rows=64, columns=64, parts=16)
+_FORWARD = Tile(rows=64, columns=32)
+_TO_QUERIES = Tile(rows=64, columns=32)
+_TO_KEYS = Tile(rows=64, columns=64, parts=16)
+
+_Rope = tuple[Tensor, Tensor]  # cosines and sines, (T, 1, hs / 2) fp32
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
@@ -39,6 +43,25 @@ def _clear(starts, first, first_token, last, COLUMNS: tl.constexpr):  # type: ig
     """Return up to which key every row of a tile sees all: none where its tokens are of two documents."""
     is_one = tl.load(starts + last) == first
     return first + tl.where(is_one, (first_token + 1 - first) // COLUMNS * COLUMNS, 0)
+
+
+@triton.jit  # type: ignore[untyped-decorator, unused-ignore]
+def _turned(  # type: ignore[no-untyped-def]
+    query, q, cos, sin, token, is_row, within, q_stride, SIZE: tl.constexpr
+):
+    """Return a tile of queries rotated, and write it where it came from."""
+    element = tl.arange(0, SIZE)
+    is_second = (element >= SIZE // 2)[None, :]
+    other = tl.where(is_second, -SIZE // 2, SIZE // 2)
+    place = q + token[:, None] * q_stride + within
+    partner = tl.load(place + other, mask=is_row[:, None], other=0.0).to(tl.float32)
+    angle = token[:, None] * (SIZE // 2) + (element % (SIZE // 2))[None, :]
+    c = tl.load(cos + angle, mask=is_row[:, None], other=0.0)
+    s = tl.load(sin + angle, mask=is_row[:, None], other=0.0)
+    turned = (query.to(tl.float32) * c + partner * tl.where(is_second, s, -s)).to(query.dtype)
+    tl.debug_barrier()  # all have read before one writes
+    tl.store(place, turned, mask=is_row[:, None])
+    return turned
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
@@ -68,8 +91,9 @@ def _gather(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
 def _attend(  # type: ignore[no-untyped-def]
-    q, k, v, starts, out, lse, n_tokens, q_stride, k_stride, v_stride, out_stride, scale,
+    q, k, v, cos, sin, starts, out, lse, n_tokens, q_stride, k_stride, v_stride, out_stride, scale,
     HEADS: tl.constexpr, GROUP: tl.constexpr, SIZE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    ROTATES: tl.constexpr,
 ):  # fmt: skip
     group = tl.program_id(1)
     first_row = tl.program_id(0) * ROWS
@@ -81,6 +105,8 @@ def _attend(  # type: ignore[no-untyped-def]
     within = head[:, None] * SIZE + element[None, :]
     start = tl.load(starts + token, mask=is_row, other=0)
     query = tl.load(q + token[:, None] * q_stride + within, mask=is_row[:, None], other=0.0)
+    if ROTATES:
+        query = _turned(query, q, cos, sin, token, is_row, within, q_stride, SIZE)
     first = tl.load(starts + first_row // GROUP)
     last = tl.minimum((first_row + ROWS - 1) // GROUP, n_tokens - 1)
     highest = tl.full([ROWS], float("-inf"), tl.float32)
@@ -127,9 +153,10 @@ def _to_queries(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
 def _attend_back_to_queries(  # type: ignore[no-untyped-def]
-    q, k, v, starts, out, lse, d_out, d_q, delta, n_tokens, q_stride, k_stride, v_stride, out_stride, d_out_stride,
-    d_q_stride, scale,
+    q, k, v, cos, sin, starts, out, lse, d_out, d_q, delta, n_tokens, q_stride, k_stride, v_stride, out_stride,
+    d_out_stride, d_q_stride, scale,
     HEADS: tl.constexpr, GROUP: tl.constexpr, SIZE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    ROTATES: tl.constexpr,
 ):  # fmt: skip
     group = tl.program_id(1)
     first_row = tl.program_id(0) * ROWS
@@ -161,8 +188,25 @@ def _attend_back_to_queries(  # type: ignore[no-untyped-def]
             query, gradient, level, weight, k, v, j, token, start, last, k_stride, v_stride, group, scale, SIZE,
             COLUMNS, True,
         )  # fmt: skip
-    cell = token[:, None] * d_q_stride + within
-    tl.store(d_q + cell, (summed * scale).to(d_q.dtype.element_ty), mask=is_row[:, None])
+    summed *= scale
+    cell = d_q + token[:, None] * d_q_stride
+    if ROTATES:
+        half = tl.arange(0, SIZE // 2)[None, :]
+        a, b = tl.split(tl.permute(tl.reshape(summed, (ROWS, 2, SIZE // 2)), (0, 2, 1)))
+        a, b = _turned_back(a, b, cos, sin, token[:, None] * (SIZE // 2) + half, is_row[:, None])
+        cell += head[:, None] * SIZE + half
+        tl.store(cell, a.to(d_q.dtype.element_ty), mask=is_row[:, None])
+        tl.store(cell + SIZE // 2, b.to(d_q.dtype.element_ty), mask=is_row[:, None])
+    else:
+        tl.store(cell + within, summed.to(d_q.dtype.element_ty), mask=is_row[:, None])
+
+
+@triton.jit  # type: ignore[untyped-decorator, unused-ignore]
+def _turned_back(a, b, cos, sin, angle, is_row):  # type: ignore[no-untyped-def]
+    """Return first and second half of rotated heads rotated back."""
+    c = tl.load(cos + angle, mask=is_row, other=0.0)
+    s = tl.load(sin + angle, mask=is_row, other=0.0)
+    return a * c + b * s, b * c - a * s
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
@@ -236,46 +280,83 @@ def _attend_back_to_keys(  # type: ignore[no-untyped-def]
     tl.store(d_v + cell, summed_v, mask=is_column[:, None])
 
 
+@triton.jit  # type: ignore[untyped-decorator, unused-ignore]
+def _sum_of_parts(  # type: ignore[no-untyped-def]
+    parts_k, parts_v, cos, sin, d_k, d_v, n_tokens, k_stride, v_stride, GROUPS: tl.constexpr, SIZE: tl.constexpr,
+    PARTS: tl.constexpr, ROWS: tl.constexpr, ROTATES: tl.constexpr,
+):  # fmt: skip
+    token = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
+    is_row = token < n_tokens
+    group = tl.program_id(1)
+    half = tl.arange(0, SIZE // 2)[None, :]
+    is_key = tl.program_id(2) == 0
+    parts = parts_k if is_key else parts_v
+    cell = token * GROUPS * SIZE + group * SIZE + half
+    a = tl.zeros([ROWS, SIZE // 2], tl.float32)
+    b = tl.zeros([ROWS, SIZE // 2], tl.float32)
+    for part in tl.static_range(PARTS):
+        of_part = parts + part * n_tokens * GROUPS * SIZE + cell
+        a += tl.load(of_part, mask=is_row, other=0.0)
+        b += tl.load(of_part + SIZE // 2, mask=is_row, other=0.0)
+    if ROTATES:  # noqa: SIM102 - decided when compiling, the other when running
+        if is_key:
+            a, b = _turned_back(a, b, cos, sin, token * (SIZE // 2) + half, is_row)
+    out = d_k if is_key else d_v
+    place = out + token * tl.where(is_key, k_stride, v_stride) + group * SIZE + half
+    tl.store(place, a.to(out.dtype.element_ty), mask=is_row)
+    tl.store(place + SIZE // 2, b.to(out.dtype.element_ty), mask=is_row)
+
+
 def attend_forward(
-    q: Tensor, k: Tensor, v: Tensor, starts: Tensor, scale: float, out: Tensor, tile: Tile = _TILE
-) -> Tensor:
+    q: Tensor, k: Tensor, v: Tensor, starts: Tensor, scale: float, out: Tensor, rope: _Rope | None = None,
+    tile: Tile = _FORWARD,
+) -> Tensor:  # fmt: skip
     """Write causal attention within documents to `out` and return the log2 of the softmax's sums, (T, n_head).
 
     q and `out` are (T, n_head, hs), k and v (T, n_groups, hs) with hs a power of two and the heads of a token side by
-    side; `starts` (T,) int32 says of each token where its document begins.
+    side; `starts` (T,) int32 says of each token where its document begins. With `rope` q (not k) is rotated first, in
+    place.
     """
     n_tokens, n_head, size = q.shape
     group = n_head // k.shape[1]
     lse = q.new_empty((n_tokens, n_head), dtype=torch.float32)
     _attend[(triton.cdiv(n_tokens * group, tile.rows), k.shape[1])](
-        q, k, v, starts, out, lse, n_tokens, q.stride(0), k.stride(0), v.stride(0), out.stride(0), scale, HEADS=n_head,
-        GROUP=group, SIZE=size, ROWS=tile.rows, COLUMNS=tile.columns, num_warps=tile.warps, num_stages=tile.stages,
+        q, k, v, *(rope or (None, None)), starts, out, lse, n_tokens, q.stride(0), k.stride(0), v.stride(0),
+        out.stride(0), scale, HEADS=n_head, GROUP=group, SIZE=size, ROWS=tile.rows, COLUMNS=tile.columns,
+        ROTATES=rope is not None, num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
     return lse
 
 
 def attend_backward(
     q: Tensor, k: Tensor, v: Tensor, starts: Tensor, ends: Tensor, scale: float, out: Tensor, lse: Tensor,
-    d_out: Tensor, d_q: Tensor, tile: Tile = _TILE,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Write the gradient of q to `d_q` and return those of k and v, fp32."""
+    d_out: Tensor, d_q: Tensor, d_k: Tensor, d_v: Tensor, rope: _Rope | None = None, to_queries: Tile = _TO_QUERIES,
+    to_keys: Tile = _TO_KEYS,
+) -> None:  # fmt: skip
+    """Write the gradients of q, k and v to `d_q`, `d_k` and `d_v`; with `rope`, of q and k before their rotation."""
     n_tokens, n_head, size = q.shape
     groups = k.shape[1]
     group = n_head // groups
     delta = torch.empty_like(lse)
-    _attend_back_to_queries[(triton.cdiv(n_tokens * group, tile.rows), groups)](
-        q, k, v, starts, out, lse, d_out, d_q, delta, n_tokens, q.stride(0), k.stride(0), v.stride(0), out.stride(0),
-        d_out.stride(0), d_q.stride(0), scale, HEADS=n_head, GROUP=group, SIZE=size, ROWS=tile.rows,
-        COLUMNS=tile.columns, num_warps=tile.warps, num_stages=tile.stages,
+    turn, is_turned = rope or (None, None), rope is not None
+    _attend_back_to_queries[(triton.cdiv(n_tokens * group, to_queries.rows), groups)](
+        q, k, v, *turn, starts, out, lse, d_out, d_q, delta, n_tokens, q.stride(0), k.stride(0), v.stride(0),
+        out.stride(0), d_out.stride(0), d_q.stride(0), scale, HEADS=n_head, GROUP=group, SIZE=size,
+        ROWS=to_queries.rows, COLUMNS=to_queries.columns, ROTATES=is_turned, num_warps=to_queries.warps,
+        num_stages=to_queries.stages,
     )  # fmt: skip
-    d_k = q.new_empty((tile.parts, n_tokens, groups, size), dtype=torch.float32)
-    d_v = torch.empty_like(d_k)
-    _attend_back_to_keys[(triton.cdiv(n_tokens, tile.columns), groups, tile.parts)](
-        q, k, v, starts, ends, lse, d_out, delta, d_k, d_v, n_tokens, q.stride(0), k.stride(0), v.stride(0),
-        d_out.stride(0), scale, GROUPS=groups, HEADS=n_head, GROUP=group, SIZE=size, ROWS=tile.rows,
-        COLUMNS=tile.columns, PARTS=tile.parts, num_warps=tile.warps, num_stages=tile.stages,
+    parts_k = q.new_empty((to_keys.parts, n_tokens, groups, size), dtype=torch.float32)
+    parts_v = torch.empty_like(parts_k)
+    _attend_back_to_keys[(triton.cdiv(n_tokens, to_keys.columns), groups, to_keys.parts)](
+        q, k, v, starts, ends, lse, d_out, delta, parts_k, parts_v, n_tokens, q.stride(0), k.stride(0), v.stride(0),
+        d_out.stride(0), scale, GROUPS=groups, HEADS=n_head, GROUP=group, SIZE=size, ROWS=to_keys.rows,
+        COLUMNS=to_keys.columns, PARTS=to_keys.parts, num_warps=to_keys.warps, num_stages=to_keys.stages,
     )  # fmt: skip
-    return d_k.sum(0), d_v.sum(0)
+    rows = 16
+    _sum_of_parts[(triton.cdiv(n_tokens, rows), groups, 2)](
+        parts_k, parts_v, *turn, d_k, d_v, n_tokens, d_k.stride(0), d_v.stride(0), GROUPS=groups, SIZE=size,
+        PARTS=to_keys.parts, ROWS=rows, ROTATES=is_turned, num_warps=4,
+    )  # fmt: skip
 
 
 # -- for blocks that torch compiles ------------------------------------------------------------------------------------
@@ -303,9 +384,9 @@ def packed_attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of q, k and v."""
     q, k, v, d_out = _in_rows(q), _in_rows(k), _in_rows(v), d_out.contiguous()
-    d_q = torch.empty_like(q)
-    d_k, d_v = attend_backward(q, k, v, starts, ends, scale, out, lse, d_out, d_q)
-    return d_q, d_k.to(k.dtype), d_v.to(v.dtype)
+    d_q, d_k, d_v = torch.empty_like(q), k.new_empty(k.shape), v.new_empty(v.shape)
+    attend_backward(q, k, v, starts, ends, scale, out, lse, d_out, d_q, d_k, d_v)
+    return d_q, d_k, d_v
 
 
 @packed_attention_backward.register_fake

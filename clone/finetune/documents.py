@@ -7,13 +7,13 @@ each document is attended to by itself.
 from __future__ import annotations
 
 import inspect
+import itertools
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from clone.finetune.rows import PackedBatch
 from clone.lm.model import Heads, attend_within
 
 _DOCUMENTS_STEP = 128  # offsets are padded to a multiple, so that a compiled block meets few shapes
@@ -31,23 +31,24 @@ class Documents:
     ends: Tensor | None = None  # (T,) int32: and ends
 
     @classmethod
-    def of(cls, batch: PackedBatch) -> Documents:
-        lengths = [b - a for a, b in zip(batch.offsets, batch.offsets[1:], strict=False)]
+    def of(cls, offsets: list[int], device: torch.device) -> Documents:
+        """Return the documents that begin at `offsets` (D + 1,), the last of which is the end of the row."""
+        lengths = [b - a for a, b in itertools.pairwise(offsets)]
         longest = 1 << (max(lengths) - 1).bit_length()
-        if batch.input_ids.device.type != "cuda":
-            return cls(batch.offsets, longest)
-        n = -(-len(batch.offsets) // _DOCUMENTS_STEP) * _DOCUMENTS_STEP + 1
-        padded = batch.offsets + [batch.offsets[-1]] * (n - len(batch.offsets))
-        offsets, sizes = torch.tensor(batch.offsets, dtype=torch.int32), torch.tensor(lengths)
+        if device.type != "cuda":
+            return cls(offsets, longest)
+        n = -(-len(offsets) // _DOCUMENTS_STEP) * _DOCUMENTS_STEP + 1
+        padded = offsets + [offsets[-1]] * (n - len(offsets))
+        bounds, sizes = torch.tensor(offsets, dtype=torch.int32), torch.tensor(lengths)
         on_device = [
-            tensor.pin_memory().to(batch.input_ids.device, non_blocking=True)
+            tensor.pin_memory().to(device, non_blocking=True)
             for tensor in (
                 torch.tensor(padded, dtype=torch.int32),
-                offsets[:-1].repeat_interleave(sizes),
-                offsets[1:].repeat_interleave(sizes),
+                bounds[:-1].repeat_interleave(sizes),
+                bounds[1:].repeat_interleave(sizes),
             )
         ]
-        return cls(batch.offsets, longest, *on_device)
+        return cls(offsets, longest, *on_device)
 
     @property
     def spans(self) -> list[tuple[int, int]]:

@@ -6,6 +6,7 @@ The head is computed for graded tokens alone, in chunks, so that logits never st
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -77,19 +78,29 @@ class PackedModel(nn.Module):
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Return the sum of the losses of a row's graded tokens, in nats, fp32."""
+        batch = self.ready(batch)
+        return self.head_loss(self.hidden(batch), batch.labels[batch.graded])
+
+    def ready(self, batch: PackedBatch) -> PackedBatch:
+        """Return a batch filled up to a size that suits the blocks, on their device, with what attention must know."""
+        if batch.documents is not None:
+            return batch
         n = len(batch.input_ids)
         if self.pads:
             batch = batch.padded(padded_size(n))
         elif self.fused:
             batch = batch.padded(-(-n // _TENSOR_CORE) * _TENSOR_CORE)
-        return self.head_loss(self.hidden(batch), batch.labels[batch.graded])
+        device = self.model.device
+        return replace(batch.to(device), documents=Documents.of(batch.offsets, device))
 
     def hidden(self, batch: PackedBatch) -> Tensor:
         """Return the hidden states of the graded tokens before the head, (N, C).
 
         Of the last block only these are computed: nothing attends to the others any more.
         """
-        model, documents = self.model, Documents.of(batch)
+        batch = self.ready(batch)
+        model, documents = self.model, batch.documents
+        assert documents is not None
         ropes = self._rope.at(batch.positions)
         x = model.embed(batch.input_ids)
         last = model.shape.n_layer - 1
@@ -168,7 +179,7 @@ def warm_up(block: ParallelBlock, shape: Shape) -> None:
     halves = [0, _WARM_TOKENS // 2, _WARM_TOKENS]
     batch = PackedBatch(ids, ids, torch.arange(_WARM_TOKENS) % halves[1], graded, halves).to(device)
     rope = Rope(shape, device=device).at(batch.positions)[0]
-    documents = Documents.of(batch)
+    documents = Documents.of(halves, device)
     adapters = [p for linear in block.linears for p in (linear.lora_A, linear.lora_B) if p is not None]
     for places in (None, batch.graded):
         x = torch.ones((_WARM_TOKENS, shape.n_embd), dtype=dtype, device=device, requires_grad=True)

@@ -102,6 +102,7 @@ class ParallelBlock:
         self.a_into = like.new_zeros((extra, attention.qkv.n_in))  # (extra, C) of qkv, then of fc
         self.a_proj = like.new_zeros((self.slot, self.n_attended))
         self.a_down = like.new_zeros((extra - self.slot, mlp.proj.n_in))
+        self.laid: list[tuple[int, int, int, int, float]] = []  # which adapters these were made of, and as of when
 
     def __call__(self, x: Tensor, row: Row) -> Tensor:
         """Return the next hidden states, (T, C), or (N, C) for `row.places`."""
@@ -110,14 +111,23 @@ class ParallelBlock:
         return out
 
     def lay_adapters(self) -> None:
-        """Take over what the adapters have become."""
+        """Take over what the adapters have become, where they have changed."""
+        found = [(n.lora_A, n.lora_B, n.lora_scale) for n in self.linears]
+        now = [
+            (id(a), a._version, id(b), b._version, scale) for a, b, scale in found if a is not None and b is not None
+        ]
+        if now == self.laid:
+            return
+        self.laid = now
         rows = (self.a_into[: self.slot], self.a_into[self.slot :], self.a_proj, self.a_down)
         columns = (self.b_qkv, self.b_fc, self.b_proj, self.b_down)
-        for linear, a, b in zip(self.linears, rows, columns, strict=True):
-            if linear.lora_A is not None and linear.lora_B is not None:
-                rank = linear.lora_A.shape[0]
-                a[:rank].copy_(linear.lora_A.detach())
-                torch.mul(linear.lora_B.detach(), linear.lora_scale, out=b[:, :rank])
+        copies = []
+        for (lora_a, lora_b, scale), a, b in zip(found, rows, columns, strict=True):
+            if lora_a is not None and lora_b is not None:
+                rank = len(lora_a)
+                copies += [(lora_a.detach(), a[:rank], 1.0), (lora_b.detach(), b[:, :rank], scale)]
+        if copies:
+            steps_for(self.a_into).copy_all(copies)
         # where products leave them out: B of fc, (slot, I), and of proj and mlp.proj, (2 * slot, C)
         self.left_fc = None if self.into.has_adapters else self.b_fc.t().contiguous()
         self.left_out = None if self.out.has_adapters else self.out.columns[:, : 2 * self.slot].t().contiguous()
@@ -144,12 +154,11 @@ class ParallelBlock:
         if not self.into.has_adapters:
             qkv.addmm_(into[:, n : n + slot], self.b_qkv.t())
         q, k, v = self.heads(qkv)
-        steps.rotate(_in_heads(qkv[:, : -v.shape[1] * v.shape[2]], v.shape[2]), row.rope, False)
         n_attended = self.n_attended
         end = n_attended + inner.shape[1]
         out = x.new_empty((inner.shape[0], end + len(self.a_into)))
         attended = out[:, :n_attended] if row.places is None else x.new_empty((x.shape[0], n_attended))
-        level = steps.attend(block.attn.heads, row.documents, q, k, v, _in_heads(attended, v.shape[2]))
+        level = steps.attend(block.attn.heads, row.documents, row.rope, q, k, v, _in_heads(attended, v.shape[2]))
         if row.places is not None:
             out[:, :n_attended] = attended[row.places]
         steps.gelu(inner, block.mlp.gelu, out[:, n_attended:end], *self.inner_adapter(into, row))
@@ -206,10 +215,9 @@ class ParallelBlock:
         )  # fmt: skip
         q, k, v = self.heads(kept.qkv)
         steps.attend_back(
-            block.attn.heads, row.documents, q, k, v, _in_heads(kept.attended, size), kept.level,
+            block.attn.heads, row.documents, row.rope, q, k, v, _in_heads(kept.attended, size), kept.level,
             _in_heads(d_attended, size), *self.heads(d_qkv),
         )  # fmt: skip
-        steps.rotate(_in_heads(d_qkv[:, : -v.shape[1] * size], size), row.rope, True)
 
         u = kept.into[:, n:]
         u_inner = u if row.places is None else u[row.places]
@@ -233,17 +241,25 @@ class ParallelBlock:
                 d_y = torch.zeros_like(x).index_add_(0, row.places, d_y)
             d_x = steps.norm_back(d_normed, x, norm.weight, kept.mean, kept.inverse, d_y)
 
-        found: list[Tensor | None] = [d_x]
         a_gradients = (d_a_into[:slot], d_a_into[slot:], d_a_proj, d_a_down)
         b_gradients = (d_b_qkv, d_b_fc, d_b_out[:, :slot], d_b_out[:, slot:])
-        for linear, d_a, d_b in zip(self.linears, a_gradients, b_gradients, strict=True):
+        return d_x, *self.gradients(a_gradients, b_gradients)
+
+    def gradients(self, of_a: tuple[Tensor, ...], of_b: tuple[Tensor, ...]) -> list[Tensor | None]:
+        """Return the gradients of A and B of each linear, from those of their rows and columns."""
+        found: list[Tensor | None] = []
+        copies = []
+        for linear, d_a, d_b in zip(self.linears, of_a, of_b, strict=True):
             if linear.lora_A is None or linear.lora_B is None:
                 found += [None, None]
                 continue
-            rank = linear.lora_A.shape[0]
-            found.append(d_a[:rank].to(linear.lora_A.dtype))
-            found.append(d_b[:, :rank].to(linear.lora_B.dtype) * linear.lora_scale)
-        return tuple(found)
+            rank = len(linear.lora_A)
+            mine = (torch.empty_like(linear.lora_A), torch.empty_like(linear.lora_B))
+            found += mine
+            copies += [(d_a[:rank], mine[0], 1.0), (d_b[:, :rank], mine[1], linear.lora_scale)]
+        if copies:
+            steps_for(self.a_into).copy_all(copies)
+        return found
 
 
 class _Run(torch.autograd.Function):

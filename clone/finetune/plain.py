@@ -5,6 +5,8 @@ Where an argument is called `out`, it may be columns of a wider tensor.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,17 +33,15 @@ def norm_back(d_normed: Tensor, x: Tensor, weight: Tensor, mean: Tensor, inverse
     return (d + d_other.float()).to(x.dtype)
 
 
-def rotate(x: Tensor, rope: tuple[Tensor, Tensor], is_back: bool) -> None:
-    """Rotate x (T, heads, hs) in place by the angles of `rope`, cosines and sines (T, 1, hs/2), or back by them."""
+def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> None:
+    """Rotate x (T, heads, hs) in place by the angles of `rope`, cosines and sines (T, 1, hs/2)."""
     cos, sin = rope
-    if is_back:
-        sin = -sin
     a, b = (half.float() for half in x.chunk(2, dim=-1))
     x.copy_(torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1))
 
 
 def gelu(x: Tensor, kind: str, out: Tensor, u: Tensor | None = None, b: Tensor | None = None) -> None:
-    """Write GELU of x (T, n) to `out`, of x + u b where u (T, rank) and b (rank, n) are given.
+    """Write GELU of x (T, n) to `out`, of x + u b where b (rank, n) and u (T, rank) are given.
 
     `kind` is none (exact) or tanh.
     """
@@ -65,24 +65,34 @@ def add(y: Tensor, other: Tensor, u: Tensor, b: Tensor) -> None:
     y += other + u @ b
 
 
-def attend(heads: Heads, documents: Documents, q: Tensor, k: Tensor, v: Tensor, out: Tensor) -> Tensor:
-    """Write what each head gathers within its document to `out`, and return what `attend_back` needs of it."""
+def attend(
+    heads: Heads, documents: Documents, rope: tuple[Tensor, Tensor], q: Tensor, k: Tensor, v: Tensor, out: Tensor
+) -> Tensor:
+    """Rotate q and k in place, write what each head gathers within its document to `out`.
+
+    Returns what `attend_back` needs of it.
+    """
+    rotate(q, rope)
+    rotate(k, rope)
     for a, b in documents.spans:
         out[a:b].copy_(attend_within(heads, q[a:b], k[a:b], v[a:b]))
     return q.new_empty(0)
 
 
 def attend_back(
-    heads: Heads, documents: Documents, q: Tensor, k: Tensor, v: Tensor, out: Tensor, kept: Tensor, d_out: Tensor,
-    d_q: Tensor, d_k: Tensor, d_v: Tensor,
+    heads: Heads, documents: Documents, rope: tuple[Tensor, Tensor], q: Tensor, k: Tensor, v: Tensor, out: Tensor,
+    kept: Tensor, d_out: Tensor, d_q: Tensor, d_k: Tensor, d_v: Tensor,
 ) -> None:  # fmt: skip
-    """Write the gradients of q, k and v to `d_q`, `d_k` and `d_v`."""
+    """Write the gradients of q and k as they were before their rotation, and of v, to `d_q`, `d_k` and `d_v`."""
     for a, b in documents.spans:
         with torch.enable_grad():
             inputs = [x[a:b].detach().requires_grad_() for x in (q, k, v)]
             gathered = attend_within(heads, *inputs)
         for d, found in zip((d_q, d_k, d_v), torch.autograd.grad(gathered, inputs, d_out[a:b]), strict=True):
             d[a:b].copy_(found)
+    cos, sin = rope
+    rotate(d_q, (cos, -sin))
+    rotate(d_k, (cos, -sin))
 
 
 def grade(logits: Tensor, labels: Tensor) -> Tensor:
@@ -104,3 +114,9 @@ def to_fp8(x: Tensor) -> tuple[Tensor, Tensor]:
     scale = x.abs().amax(dim=-1, keepdim=True).float().clamp(min=1e-12) / _E4M3_MAX
     narrow = (x.float() / scale).clamp(-_E4M3_MAX, _E4M3_MAX).to(_E4M3)
     return narrow.contiguous(), scale.contiguous()
+
+
+def copy_all(copies: Sequence[tuple[Tensor, Tensor, float]]) -> None:
+    """Write each source times a factor to its target, both (n, m); their dtypes may differ."""
+    for source, target, scale in copies:
+        target.copy_(source * scale)

@@ -7,6 +7,7 @@ alone, so that a resumed run meets the same batches. Knows nothing of models.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,12 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clone.finetune.documents import Documents
 from clone.finetune.sequences import Sequences
 
 # Tokens of a row on a GPU: 66 tiles of 128, so that Falcon-7B's products are whole waves on the 132 multiprocessors of
 # an H100 or H200.
 GPU_ROW = 8448
 _FILLER = 128  # tokens of a document that only fills a row
+_LOOK_AHEAD = 64  # sequences that a step is filled up from
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class PackedBatch:
     positions: Tensor  # (T,) int64, from 0 in each document
     graded: Tensor  # (n_learned,) int64: the places whose label is not -100
     offsets: list[int]  # (D + 1,) where documents begin
+    documents: Documents | None = None  # the same for attention, once the row is on its device
 
     @property
     def n_learned(self) -> int:
@@ -48,7 +52,7 @@ class PackedBatch:
 
     def to(self, device: torch.device) -> PackedBatch:
         """Return the batch on a device."""
-        if device.type == "cpu":
+        if device.type == self.input_ids.device.type:
             return self
         return PackedBatch(
             _move(self.input_ids, device),
@@ -56,6 +60,7 @@ class PackedBatch:
             _move(self.positions, device),
             _move(self.graded, device),
             self.offsets,
+            self.documents,
         )
 
 
@@ -95,9 +100,23 @@ def fill_rows(lengths: Sequence[int], which: Sequence[int], row_tokens: int) -> 
             n, k = heap[0]  # the emptiest
             heapq.heapreplace(heap, (n + lengths[i], k))
             rows[k].append(i)
-        if all(n <= row_tokens for n, _ in heap):
+        if heap and max(heap)[0] > row_tokens:
+            _even_out(lengths, rows)
+        if all(sum(lengths[i] for i in row) <= row_tokens for row in rows):
             return alone + rows
         n_rows += 1
+
+
+def _even_out(lengths: Sequence[int], rows: list[list[int]]) -> None:
+    """Exchange sequences between the fullest row and the emptiest for as long as that brings them nearer."""
+    while len(rows) > 1:
+        full, empty = (pick(rows, key=lambda row: sum(lengths[i] for i in row)) for pick in (max, min))
+        gap = sum(lengths[i] for i in full) - sum(lengths[i] for i in empty)
+        better = [(abs(gap - 2 * (lengths[i] - lengths[k])), i, k) for i in full for k in empty]
+        if not better or min(better)[0] >= gap:
+            return
+        _, i, k = min(better)
+        full[full.index(i)], empty[empty.index(k)] = k, i
 
 
 def plan_epoch(sequences: Sequences, seed: int, epoch: int, row_tokens: int, step_tokens: int) -> list[list[list[int]]]:
@@ -105,16 +124,30 @@ def plan_epoch(sequences: Sequences, seed: int, epoch: int, row_tokens: int, ste
 
     Steps are cut first, rows after: which sequences a step learns from does not depend on how long a row is.
     """
-    lengths = sequences.lengths.tolist()
-    steps: list[list[int]] = [[]]
-    n = 0
-    for i in order_of_epoch(sequences, seed, epoch):
-        if steps[-1] and n + lengths[i] > step_tokens:
-            steps.append([])
-            n = 0
-        steps[-1].append(i)
-        n += lengths[i]
-    return [fill_rows(lengths, step, row_tokens) for step in steps]
+    costs = sequences.costs.tolist()
+    steps = fill_steps(costs, order_of_epoch(sequences, seed, epoch), step_tokens)
+    return [fill_rows(costs, step, row_tokens) for step in steps]
+
+
+def fill_steps(lengths: Sequence[int], order: Sequence[int], step_tokens: int) -> list[list[int]]:
+    """Return the sequences of an order in steps of at most `step_tokens` tokens.
+
+    Where the next one does not fit, a step is filled up with what fits of those that follow soon.
+    """
+    coming, steps = deque(order), []
+    while coming:
+        step, n = [first := coming.popleft()], lengths[first]
+        passed: list[int] = []
+        while coming and len(passed) < _LOOK_AHEAD:
+            i = coming.popleft()
+            if n + lengths[i] > step_tokens:
+                passed.append(i)
+                continue
+            step.append(i)
+            n += lengths[i]
+        coming.extendleft(reversed(passed))
+        steps.append(step)
+    return steps
 
 
 def lay_row(sequences: Sequences, row: Sequence[int]) -> PackedBatch:

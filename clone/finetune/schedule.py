@@ -24,7 +24,7 @@ def default_peak(n_parameters: int) -> float:
 
 def default_step_tokens(n_tokens: int) -> int:
     """Return the tokens of a step, so that an epoch of `n_tokens` has about 32; two rows of a GPU at most."""
-    return max(512, min(16_800, n_tokens // 32))
+    return max(512, min(16_880, n_tokens // 32))
 
 
 def evaluation_steps(n_steps: int, n_evaluations: int) -> set[int]:

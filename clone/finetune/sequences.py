@@ -67,6 +67,11 @@ class Sequences:
         """Tokens of each sequence, (n,) int64."""
         return self.starts.diff()
 
+    @property
+    def costs(self) -> Tensor:
+        """Tokens of each that go through the model, (n,) int64: nothing is predicted from the last."""
+        return self.lengths - 1
+
 
 @dataclass(frozen=True, slots=True)
 class _Piece:

@@ -20,8 +20,9 @@ from typing import Any, cast
 import torch
 
 from clone.errors import ModelError
-from clone.finetune.devices import average_gradients, deal, passes
+from clone.finetune.devices import deal, passes
 from clone.finetune.fabric import Fabric
+from clone.finetune.learner import Learner
 from clone.finetune.packed import PackedModel
 from clone.finetune.rows import lay_row, plan_epoch
 from clone.finetune.schedule import evaluation_steps, learning_rate
@@ -29,7 +30,7 @@ from clone.finetune.sequences import Sequences
 from clone.finetune.start import Start
 from clone.finetune.state import Origin, Progress, restore, save_state
 from clone.lm.runs import BEST, LAST, METRICS
-from clone.lm.weights import AdapterMeta, adapter_parameters, save_adapter
+from clone.lm.weights import AdapterMeta, save_adapter
 from clone.recipe import FinetuneRecipe
 from clone.workspace import write_atomically
 
@@ -87,16 +88,8 @@ def train(
     also tells where the time before it went. Raises Stopped when
     `should_stop` says so, and ModelError when the loss is no longer a number; both leave a state to go on from.
     """
-    parameters = adapter_parameters(model.model)
-    optimizer = torch.optim.AdamW(
-        parameters.values(),
-        lr=plan.peak_rate,
-        betas=(0.9, 0.95),
-        weight_decay=recipe.weight_decay,
-        fused=fabric.device.type == "cuda",
-    )
-    trained = fabric.setup_module(model)
-    lengths = sequences.lengths.tolist()
+    learner = Learner(fabric, model, plan.peak_rate, weight_decay=recipe.weight_decay, clip_norm=recipe.clip_norm)
+    trained, parameters, optimizer = learner.trained, learner.parameters, learner.optimizer
     evaluate_after = evaluation_steps(plan.n_steps, recipe.evaluations)
     at = Progress()
 
@@ -114,26 +107,15 @@ def train(
     first_step, tokens_before, wall_before = at.step, at.n_tokens, at.wall_s
     trained.train()
 
-    for rows in _steps(sequences, recipe.seed, plan, skip=at.step):
+    steps = learner.lay(sequences, _steps(sequences, recipe.seed, plan, skip=at.step), plan.row_tokens)
+    coming = next(steps, None)
+    while coming is not None:
+        step = coming
         torch.manual_seed(recipe.seed * 1_000_003 + at.step)  # dropout of a step is the same after a resume
         rate = learning_rate(at.step, plan.n_steps, plan.peak_rate, recipe.warmup_share, recipe.min_learning_rate_share)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-
-        n_learned = sequences.count_learned(i for row in rows for i in row)  # of the whole step, on all devices
-        weight = fabric.world_size / n_learned  # gradients are averaged over the devices
-        told = torch.zeros(2, device=fabric.device)  # the loss, and whether somebody asked to stop
-        mine = passes(deal(lengths, rows, plan.row_tokens, fabric.world_size), fabric.global_rank)
-        for i, (row, counts) in enumerate(mine):
-            with fabric.no_backward_sync(trained, enabled=i < len(mine) - 1):
-                summed = trained(lay_row(sequences, row).to(fabric.device)) * (weight if counts else 0.0)
-                fabric.backward(summed)
-                told[0] += summed.detach()
-        average_gradients(fabric, parameters.values())
-        told[1] = float(should_stop())
-        step_loss, n_asking = cast(torch.Tensor, fabric.all_reduce(told, reduce_op="mean")).tolist()
-
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters.values(), recipe.clip_norm))
+        told = learner.learn(step, rate, should_stop())
+        coming = next(steps, None)  # laid while the device works
+        step_loss, n_asking, norm = told.tolist()
         if not math.isfinite(step_loss) or not math.isfinite(norm):
             _save(
                 fabric, run, parameters, optimizer, at, origin
@@ -147,12 +129,9 @@ def train(
                 f"{run.name}/{LAST} holds the adapter before it. Begin again with a lower rate: "
                 f"--set finetune.learning_rate={rate / 4:.2g}",
             )
-        optimizer.step()
-        optimizer.zero_grad()
-
         at.step += 1
-        at.n_tokens += sum(lengths[i] for row in rows for i in row)
-        at.n_learned += n_learned
+        at.n_tokens += step.n_tokens
+        at.n_learned += step.n_learned
         at.wall_s = wall_before + time.perf_counter() - began_at
         line: dict[str, Any] = {
             "step": at.step,
@@ -196,22 +175,17 @@ def measure_steps(
     fabric: Fabric, model: PackedModel, sequences: Sequences, recipe: FinetuneRecipe, plan: Plan, n: int
 ) -> float:
     """Return the seconds of a step, the shortest of `n` after one to warm up. The adapter is spent afterwards."""
-    parameters = adapter_parameters(model.model)
-    optimizer = torch.optim.AdamW(parameters.values(), lr=1e-5, fused=fabric.device.type == "cuda")
-    trained = fabric.setup_module(model)
-    lengths = sequences.lengths.tolist()
+    learner = Learner(fabric, model, 1e-5)
     taken: list[float] = []
-    for rows in _steps(sequences, recipe.seed, replace(plan, n_steps=n + 1), skip=0):
+    steps = learner.lay(
+        sequences, _steps(sequences, recipe.seed, replace(plan, n_steps=n + 1), skip=0), plan.row_tokens
+    )
+    coming = next(steps, None)
+    while coming is not None:
         began_at = time.perf_counter()
-        mine = passes(deal(lengths, rows, plan.row_tokens, fabric.world_size), fabric.global_rank)
-        for i, (row, _) in enumerate(mine):
-            with fabric.no_backward_sync(trained, enabled=i < len(mine) - 1):
-                fabric.backward(trained(lay_row(sequences, row).to(fabric.device)) / plan.step_tokens)
-        average_gradients(fabric, parameters.values())
-        optimizer.step()
-        optimizer.zero_grad()
-        if fabric.device.type == "cuda":
-            torch.cuda.synchronize()
+        told = learner.learn(coming, 1e-5)
+        coming = next(steps, None)
+        told.tolist()
         taken.append(time.perf_counter() - began_at)
     return min(taken[1:])
 
@@ -223,9 +197,9 @@ def evaluate(fabric: Fabric, model: Any, held_out: Sequences, row_tokens: int) -
     model.eval()
     rows = plan_epoch(held_out, 0, 0, row_tokens, 1 << 62)[0]
     total = torch.zeros((), dtype=torch.float64, device=fabric.device)
-    dealt = deal(held_out.lengths.tolist(), rows, row_tokens, fabric.world_size)
+    dealt = deal(held_out.costs.tolist(), rows, row_tokens, fabric.world_size)
     for row, counts in passes(dealt, fabric.global_rank):
-        loss = model(lay_row(held_out, row).to(fabric.device)).double()
+        loss = model(lay_row(held_out, row)).double()
         total += loss if counts else 0.0
     model.train(was_training)
     return float(cast(torch.Tensor, fabric.all_reduce(total, reduce_op="sum"))) / held_out.n_learned

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clone.finetune.examples import ReadCount, fold, read_samples
 from clone.finetune.packed import PackedModel
-from clone.finetune.rows import fill_rows, lay_row, padded_size, plan_epoch
+from clone.finetune.rows import fill_rows, fill_steps, lay_row, padded_size, plan_epoch
 from clone.finetune.sequences import Sequences, make_sequences
 from clone.lm.base import resolve_base
 from clone.lm.model import Transformer
@@ -111,6 +113,25 @@ def test_rows_hold_every_sequence_once_and_no_more_than_fits() -> None:
     rows = fill_rows(lengths, range(8), 100)
     assert sorted(i for row in rows for i in row) == list(range(8))
     assert all(sum(lengths[i] for i in row) <= 100 or len(row) == 1 for row in rows)
+
+
+def test_rows_that_just_fit_are_not_spread_over_more() -> None:
+    assert len(fill_rows([50, 30, 30, 30, 30, 30], range(6), 110)) == 2  # by size alone: 50 + 30 + 30 + 30 and 30 + 30
+    assert len(fill_rows([70, 60, 50, 40], range(4), 110)) == 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(lengths=st.lists(st.integers(1, 90), min_size=1, max_size=200), seed=st.integers(0, 5))
+def test_steps_hold_every_sequence_once_and_are_filled(lengths: list[int], seed: int) -> None:
+    order = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(seed)).tolist()
+    steps = fill_steps(lengths, order, 300)
+    assert sorted(i for step in steps for i in step) == list(range(len(lengths)))
+    assert all(sum(lengths[i] for i in step) <= 300 for step in steps)
+    room = [300 - sum(lengths[i] for i in step) for step in steps]
+    for k, step in enumerate(steps):
+        assert step[0] == min((i for later in steps[k:] for i in later), key=order.index)  # nobody waits for ever
+        coming = [i for i in order if any(i in later for later in steps[k + 1 :])][:32]
+        assert all(lengths[i] > room[k] for i in coming)
 
 
 @pytest.fixture
