@@ -102,7 +102,6 @@ class ParallelBlock:
         self.a_into = like.new_zeros((extra, attention.qkv.n_in))  # (extra, C) of qkv, then of fc
         self.a_proj = like.new_zeros((self.slot, self.n_attended))
         self.a_down = like.new_zeros((extra - self.slot, mlp.proj.n_in))
-        self.laid: list[tuple[int, int, int, int, float]] = []  # which adapters these were made of, and as of when
 
     def __call__(self, x: Tensor, row: Row) -> Tensor:
         """Return the next hidden states, (T, C), or (N, C) for `row.places`."""
@@ -111,14 +110,11 @@ class ParallelBlock:
         return out
 
     def lay_adapters(self) -> None:
-        """Take over what the adapters have become, where they have changed."""
+        """Take over what the adapters are now.
+
+        Done for each row: a fused optimizer's step does not show in a parameter's version, and one launch is cheap.
+        """
         found = [(n.lora_A, n.lora_B, n.lora_scale) for n in self.linears]
-        now = [
-            (id(a), a._version, id(b), b._version, scale) for a, b, scale in found if a is not None and b is not None
-        ]
-        if now == self.laid:
-            return
-        self.laid = now
         rows = (self.a_into[: self.slot], self.a_into[self.slot :], self.a_proj, self.a_down)
         columns = (self.b_qkv, self.b_fc, self.b_proj, self.b_down)
         copies = []

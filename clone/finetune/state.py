@@ -24,6 +24,7 @@ from clone.workspace import write_atomically
 
 STATE = "resume.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_SCHEMA = 2  # rises when steps are planned in another way, so that a run begun before cannot go on to the same bytes
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class Origin:
     data_sha256: str
     created_at: str
     template: str = ""
-    schema: int = field(default=1)
+    schema: int = field(default=_SCHEMA)
 
 
 def save_state(
@@ -76,8 +77,13 @@ def read_state(folder: Path) -> tuple[Progress, Origin, dict[str, Tensor]]:
         with safe_open(str(path), framework="pt") as file:
             meta = file.metadata()
             origin = json.loads(meta["origin"])
-            if int(origin["schema"]) > 1:
+            if int(origin["schema"]) > _SCHEMA:
                 raise ModelError(f"the run in {folder} was begun by a newer clone.", "Upgrade clone to go on with it.")
+            if int(origin["schema"]) < _SCHEMA:
+                raise ModelError(
+                    f"the run in {folder} was begun by an older clone, which planned its steps in another way.",
+                    "Start a new run: clone finetune. The old run's adapters stay as they are.",
+                )
             progress = Progress(**json.loads(meta["progress"]))
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             return progress, Origin(**origin), tensors

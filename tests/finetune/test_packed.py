@@ -10,10 +10,13 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clone.finetune.devices import make_fabric
 from clone.finetune.examples import ReadCount, fold, read_samples
+from clone.finetune.learner import Learner
 from clone.finetune.packed import PackedModel
 from clone.finetune.rows import fill_rows, fill_steps, lay_row, padded_size, plan_epoch
 from clone.finetune.sequences import Sequences, make_sequences
+from clone.finetune.train import evaluate
 from clone.lm.base import resolve_base
 from clone.lm.model import Transformer
 from clone.lm.template import prompt_segments, read_bubbles, read_context
@@ -83,6 +86,24 @@ def test_packed_loss_and_gradients_equal_litgpts_unpacked(family: str, checkpoin
         assert expected_gradient is not None
         error = (parameter.grad - expected_gradient).norm() / expected_gradient.norm()
         assert error < 1e-5, (name, float(error))
+
+
+@pytest.mark.parametrize("frozen", ["same", "nf4"])
+def test_steps_by_hand_learn_what_autograd_learns(frozen: str) -> None:
+    """Each step, and each look at the held-out text between, must see what the optimizer made of the adapter."""
+    sequences = random_sequences([17, 5, 40, 9])
+    rows = [[[0, 1, 2, 3]]] * 4
+    told: dict[bool, list[float]] = {}
+    for fuses in (False, True):
+        model = with_adapter(pair("falcon-7b")[1].requires_grad_(False))
+        packed = PackedModel(model, frozen=frozen, fuses=fuses)
+        learner = Learner(make_fabric("cpu"), packed, 0.01)
+        told[fuses] = []
+        for step in learner.lay(sequences, rows, 1 << 20):
+            told[fuses].append(learner.learn(step, 0.01).tolist()[0])
+            told[fuses].append(evaluate(learner.fabric, learner.trained, sequences, 1 << 20))
+    assert told[True] == pytest.approx(told[False], rel=1e-4)
+    assert told[True][-1] < told[True][0] - 0.1
 
 
 def gradients(sequences: Sequences, row_tokens: int) -> tuple[float, dict[str, torch.Tensor]]:

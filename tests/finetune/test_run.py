@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from clone.cli import main as cli
 from clone.errors import DataError, HardwareError, ModelError
@@ -291,6 +293,16 @@ def test_an_unfinished_run_has_no_card(here: Workspace) -> None:
     (folder,) = here.runs("default").iterdir()
     with pytest.raises(ModelError, match="is not finished"):
         read_card(folder)
+
+
+def test_a_run_that_an_older_clone_began_is_not_gone_on_with(here: Workspace) -> None:
+    stopped(here)
+    (path,) = here.runs("default").glob("*/resume.safetensors")
+    with safe_open(path, framework="pt") as file:
+        meta, tensors = file.metadata(), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, {**meta, "origin": json.dumps({**json.loads(meta["origin"]), "schema": 1})})
+    with pytest.raises(ModelError, match="was begun by an older clone, which planned its steps in another way"):
+        run(here, resume=True)
 
 
 def test_a_full_disk_keeps_the_state_before(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

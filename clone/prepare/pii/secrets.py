@@ -205,7 +205,7 @@ class ChatPasswordRecognizer(ChatRecognizer):
                     if "@" not in match[1]:
                         yield Hit(match.start(1), match.end(1), Entity.USERNAME, 0.6, "username.pair")
                     yield Hit(match.start(2), match.end(2), Entity.PASSWORD, 0.7, "password.pair")
-        if not found:
+        if not found and "[PASSWORD]" not in norm:  # nor was one found and taken out before
             for match in _TOKEN.finditer(norm) if view.n_digits else ():
                 if len(match[0]) < 7 or match[0].isalpha():
                     continue
