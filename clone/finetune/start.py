@@ -46,12 +46,20 @@ class GivenUp(Exception):
 class Beside(Generic[T]):
     """Work in a thread of its own, with more beside it; what fails there is raised where it is waited for."""
 
-    def __init__(self, work: Callable[[Beside[T]], T]) -> None:
+    def __init__(self, work: Callable[[Beside[T]], T], *, at_once: bool = False) -> None:
+        """Begin `work`; with `at_once` it is done here, in no thread, and then waited for as the other is."""
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="start")
         self._is_given_up = threading.Event()
         self._at: tuple[int, int | None] = (0, None)
         self._more: list[Future[None]] = []
-        self._work: Future[T] = self._pool.submit(work, self)
+        self._work: Future[T] = Future()
+        if not at_once:
+            self._work = self._pool.submit(work, self)
+            return
+        try:
+            self._work.set_result(work(self))
+        except Exception as error:  # raised where it is waited for
+            self._work.set_exception(error)
 
     def reached(self, done: int, total: int | None) -> None:
         """Note how far the work is. Raises GivenUp, in the work, where nobody waits for it any more."""

@@ -169,3 +169,15 @@ def test_warming_a_block_up_leaves_nothing_behind(tmp_path: Path, frozen: str) -
     assert warm_loss == loss
     assert len(gradients) == 2 * 2 * 4
     assert all(torch.equal(a, b) for a, b in zip(gradients, warm_gradients, strict=True))
+
+
+def test_work_at_once_is_done_in_no_thread_and_fails_where_it_is_waited_for() -> None:
+    here = threading.get_ident()
+    assert Beside(lambda beside: threading.get_ident(), at_once=True).wait(lambda done, total: None) == here
+
+    def fail(beside: Beside[int]) -> int:
+        raise ValueError("no base")
+
+    failed = Beside(fail, at_once=True)
+    with pytest.raises(ValueError, match="no base"):
+        failed.wait(lambda done, total: None)
